@@ -1,0 +1,194 @@
+"""From a dataset's declaration to its items. Every bad line is reported with file and line, and nothing is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from arena.jsonl import BadFile, BadLine, read_jsonl
+from arena.nearest import nearest
+from judge.types import Choice, Item
+
+MOST_PROBLEMS = 20
+_ITEM_KEYS = ("id", "question", "turns", "category", "language", "reference", "choices", "gold", "match", "metadata")
+
+
+class DatasetSpec(BaseModel):
+    """A dataset's declaration (`dataset.yaml`). File names are looked for beside it, then in the data dir."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    title: str = ""
+    description: str = ""
+    language: str = "en"
+    task: Literal["open", "exact"] = "open"
+    items: str = Field(description="file name of the items")
+    format: Literal["arena", "fastchat"] = "arena"
+    reference: str | None = Field(default=None, description="file of reference answers (fastchat)")
+    prompt: str | None = Field(
+        default=None, description="question prompt; without one the item's turns are sent as they are"
+    )
+    max_out_len: PositiveInt | None = None
+    source: str = Field(default="", description="where the items can be had, if they are not shipped")
+    license: str = ""
+    root: Path = Field(default=Path(), description="folder of the declaration (set by the catalogue)")
+
+
+def load_items(spec: DatasetSpec, data_dir: Path) -> list[Item]:
+    """All items of a dataset, in file order. Raises BadFile with every problem found (at most 20)."""
+    path = _find(spec.items, spec, data_dir)
+    problems: list[str] = []
+    if spec.format == "fastchat":
+        references = _fastchat_references(_find(spec.reference, spec, data_dir)) if spec.reference else {}
+        read: Callable[[dict[str, Any]], Item] = partial(_fastchat_item, spec=spec, references=references)
+    else:
+        read = partial(_arena_item, spec=spec)
+    items: list[Item] = []
+    seen: dict[str, int] = {}
+    for number, raw in read_jsonl(path):
+        try:
+            if isinstance(raw, BadLine):
+                raise raw
+            item = read(raw)
+            if item.id in seen:
+                raise BadLine(f"the id {item.id!r} stands already in line {seen[item.id]}: ids must differ")
+            seen[item.id] = number
+            items.append(item)
+        except BadLine as error:
+            problems.append(f"{path}:{number}: {error}")
+    if not items and not problems:
+        problems.append(f"{path}: holds no items")
+    if problems:
+        more = len(problems) - MOST_PROBLEMS
+        raise BadFile(problems[:MOST_PROBLEMS] + ([f"{path}: and {more} more lines like these"] if more > 0 else []))
+    return items
+
+
+def sniff_format(path: Path) -> Literal["arena", "fastchat"]:
+    """Which of the known formats a JSONL file of items has, by the keys of its first line."""
+    for _, raw in read_jsonl(path):
+        return "fastchat" if isinstance(raw, dict) and "question_id" in raw and "id" not in raw else "arena"
+    return "arena"
+
+
+def _find(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
+    for path in (spec.root / name, data_dir / name):
+        if path.is_file():
+            return path
+    hint = f" {spec.source}" if spec.source else ""
+    raise BadFile(
+        [f"dataset {spec.name}: {name} is neither in {spec.root} nor in {data_dir} (change with --data-dir).{hint}"]
+    )
+
+
+def _arena_item(raw: dict[str, Any], spec: DatasetSpec) -> Item:
+    for key in raw:
+        if key not in _ITEM_KEYS:
+            raise BadLine(f"unknown key {key!r}{nearest(key, _ITEM_KEYS)} (fields of your own go under 'metadata')")
+    if ("question" in raw) == ("turns" in raw):
+        raise BadLine("an item has either 'question' (a text) or 'turns' (a list of texts)")
+    turns = _texts(raw, "turns") if "turns" in raw else (_text(raw, "question"),)
+    if not turns or not all(turn.strip() for turn in turns):
+        raise BadLine("an item without a question")
+    reference = _texts(raw, "reference", default=())
+    if reference and len(reference) != len(turns):
+        raise BadLine(f"{len(turns)} turns but {len(reference)} references: give one for each turn, or none")
+    choices = _choices(raw)
+    gold = _texts(raw, "gold", default=(), numbers=True)
+    match = raw.get("match", "choice" if choices else ("text" if gold else ""))
+    if match not in ("", "number", "choice", "text"):
+        raise BadLine(f"match is 'number', 'choice' or 'text', not {match!r}")
+    if spec.task == "exact" and not gold:
+        raise BadLine("an item of an exact dataset needs 'gold', the right answer (or a list of accepted ones)")
+    labels = [choice.label for choice in choices]
+    if match == "choice" and not set(gold) <= set(labels):
+        raise BadLine(f"gold {list(gold)} is not among the choices {labels}")
+    if not isinstance(raw.get("metadata", {}), dict):
+        raise BadLine("metadata is an object")
+    return Item(
+        dataset=spec.name,
+        id=_id(raw, "id"),
+        turns=turns,
+        category=_text(raw, "category", default=""),
+        language=_text(raw, "language", default=spec.language),
+        reference=reference,
+        choices=choices,
+        gold=gold,
+        match=match,
+        metadata=raw.get("metadata", {}),
+    )
+
+
+def _fastchat_item(raw: dict[str, Any], spec: DatasetSpec, references: dict[str, tuple[str, ...]]) -> Item:
+    identity = _id(raw, "question_id")
+    turns = _texts(raw, "turns")
+    if not turns or not all(turn.strip() for turn in turns):
+        raise BadLine("an item without a question")
+    reference = references.get(identity) or _texts(raw, "reference", default=())
+    if len(reference) != len(turns):
+        reference = ()  # FastChat shows no reference where it has none for a turn.
+    return Item(
+        dataset=spec.name,
+        id=identity,
+        turns=turns,
+        category=_text(raw, "category", default=""),
+        language=spec.language,
+        reference=reference,
+    )
+
+
+def _fastchat_references(path: Path) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for number, raw in read_jsonl(path):
+        try:
+            if isinstance(raw, BadLine):
+                raise raw
+            choices = raw.get("choices")
+            if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
+                raise BadLine("a reference answer has 'choices': [{'turns': [...]}]")
+            found[_id(raw, "question_id")] = _texts(choices[0], "turns")
+        except BadLine as error:
+            raise BadFile([f"{path}:{number}: {error}"]) from None
+    return found
+
+
+def _id(raw: dict[str, Any], key: str) -> str:
+    value = raw.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise BadLine(f"{key!r} is a text or a whole number, not {value!r}" if key in raw else f"without {key!r}")
+    return str(value)
+
+
+def _text(raw: dict[str, Any], key: str, default: str | None = None) -> str:
+    value = raw.get(key, default)
+    if not isinstance(value, str):
+        raise BadLine(f"{key!r} is a text, not {value!r}" if key in raw else f"without {key!r}")
+    return value
+
+
+def _texts(
+    raw: dict[str, Any], key: str, default: tuple[str, ...] | None = None, *, numbers: bool = False
+) -> tuple[str, ...]:
+    if key not in raw and default is not None:
+        return default
+    value = raw.get(key)
+    values = value if isinstance(value, list) else [value]
+    for one in values:
+        number = numbers and isinstance(one, int | float) and not isinstance(one, bool)
+        if not (isinstance(one, str) or number):
+            raise BadLine(f"{key!r} is a text or a list of texts, not {value!r}" if key in raw else f"without {key!r}")
+    return tuple(str(one) for one in values)
+
+
+def _choices(raw: dict[str, Any]) -> tuple[Choice, ...]:
+    value = raw.get("choices", {})
+    if not isinstance(value, dict) or not all(isinstance(text, str) and text.strip() for text in value.values()):
+        raise BadLine('choices is an object of labels and texts such as {"A": "...", "B": "..."}')
+    if not all(len(label) == 1 and label.isascii() and label.isupper() for label in value):
+        raise BadLine(f"labels of choices are capital letters, not {sorted(value)}")
+    return tuple(Choice(label, text) for label, text in value.items())

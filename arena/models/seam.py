@@ -1,0 +1,33 @@
+"""The seam between the line and whatever answers: one small protocol, and the errors that cross it.
+
+A model takes a stream of requests that is fed while the run goes on and yields a response for each as it finishes, in any
+order, with its `key`. Concurrency, threads and batches hide behind it. A failure is a response with an "error:<class>"
+status; `ModelStopped` ends the model for this run (a wrong key, an unknown model id), with the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from judge.types import Request, Response
+
+
+class ModelStopped(Exception):
+    """This model can answer nothing more in this run. `status` is "error:<class>", the message tells the remedy."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Generates(Protocol):
+    """A model that writes."""
+
+    def generate(self, requests: AsyncIterator[Request]) -> AsyncIterator[Response]:
+        """One response for every request, as they finish. May raise ModelStopped; requests still open then have no response."""
+        ...
+
+    async def close(self) -> None:
+        """Frees connections, processes and memory."""
+        ...

@@ -1,0 +1,139 @@
+"""How far a run is: bars on a terminal, plain lines elsewhere. Always on standard error; standard output is for results."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from judge.types import Request, Response
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+_LINE_EVERY_S = 5.0
+
+
+@dataclass(slots=True)
+class Count:
+    """One model's progress."""
+
+    total: int
+    done: int = 0
+    stored: int = 0
+    failed: int = 0
+    cost: float = 0.0
+    unpriced: int = 0
+
+    @property
+    def money(self) -> str:
+        if self.done == self.stored or (self.cost == 0.0 and self.unpriced):
+            return ""
+        return f"${self.cost:.4f}" + ("+" if self.unpriced else "")
+
+
+class Progress:
+    """Watches a switchboard (see `switchboard.Watcher`). `verbose` writes a line for every response (--debug)."""
+
+    def __init__(self, totals: Mapping[str, int], *, verbose: bool = False, log: TextIO | None = None) -> None:
+        self.counts = {model: Count(total) for model, total in totals.items()}
+        self._verbose = verbose
+        self._log = log
+        self._started = time.monotonic()
+        self._last_line = self._started
+        self._bars: Bars | None = None
+        self._rows: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        if not self._verbose and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bars = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}", markup=False),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}", markup=False),
+                console=Console(stderr=True),
+                refresh_per_second=5,
+            )
+            width = max(map(len, self.counts), default=0)
+            for model, count in self.counts.items():
+                self._rows[model] = self._bars.add_task(model.ljust(width), total=count.total, rate="", note="")
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+        elif any(count.total for count in self.counts.values()):
+            self._line()
+
+    def asked(self, request: Request) -> None:
+        self._write_log(f"ask {_subject(request)}")
+
+    def arrived(self, request: Request, response: Response, *, bought: bool) -> None:
+        count = self.counts[request.model]
+        count.done += 1
+        count.stored += not bought
+        count.failed += response.failed
+        if bought and not response.failed:
+            count.cost += response.cost or 0.0
+            count.unpriced += response.cost is None
+        what = response.status + (f": {response.error}" if response.failed else "") + ("" if bought else " (stored)")
+        self._write_log(f"got {_subject(request)}: {what}")
+        if self._verbose:
+            print(f"{_subject(request)}: {what}", file=sys.stderr)
+        self._show(request.model)
+
+    def stopped(self, model: str, error: str) -> None:
+        self._say(f"{model} stopped: {error}")
+        self._write_log(f"stop {model}: {error}")
+
+    def _show(self, model: str) -> None:
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        if self._bars is not None:
+            count = self.counts[model]
+            notes = [f"{count.failed} failed" if count.failed else "", f"{count.stored} stored" if count.stored else "", count.money]
+            self._bars.update(
+                self._rows[model],
+                completed=count.done,
+                rate=f"{count.done / elapsed:.1f}/s",
+                note="  ".join(note for note in notes if note),
+            )
+        elif not self._verbose and time.monotonic() - self._last_line >= _LINE_EVERY_S:
+            self._line()
+
+    def _line(self) -> None:
+        self._last_line = time.monotonic()
+        elapsed = max(self._last_line - self._started, 1e-9)
+        done, total = sum(c.done for c in self.counts.values()), sum(c.total for c in self.counts.values())
+        failed, stored = sum(c.failed for c in self.counts.values()), sum(c.stored for c in self.counts.values())
+        cost, unpriced = sum(c.cost for c in self.counts.values()), any(c.unpriced for c in self.counts.values())
+        left = f", about {(total - done) * elapsed / done:.0f} s left" if 0 < done < total else ""
+        money = f", ${cost:.4f}{'+' if unpriced else ''}" if cost else ""
+        self._say(f"{done}/{total} responses, {done / elapsed:.1f}/s{left}, {failed} failed, {stored} from the store{money}")
+
+    def _say(self, text: str) -> None:
+        if self._bars is not None:
+            self._bars.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def _write_log(self, text: str) -> None:
+        if self._log is not None:
+            stamp = f"{time.monotonic() - self._started:9.3f}"
+            self._log.write(f"{stamp} {text}\n")
+
+
+def _subject(request: Request) -> str:
+    where = request.address
+    about = "" if where.role == "answer" else f" {where.role} of {' / '.join(where.models)}"
+    turn = f" turn {where.turn + 1}" if where.turn else ""
+    return f"{request.model}{about} on {where.dataset}/{where.item}{turn}"

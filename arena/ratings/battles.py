@@ -1,0 +1,217 @@
+"""Battles as integer arrays: the one table that every rating method reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from numbers import Real
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.intp]
+BoolArray: TypeAlias = NDArray[np.bool_]
+Numbers: TypeAlias = Sequence[float] | NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Categories:
+    """The category of each battle: `names[codes[row]]`."""
+
+    names: tuple[str, ...]
+    codes: IntArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Battles:
+    """n battles. Make them with `Battles.of`, which validates; the arrays are read-only.
+
+    `a` and `b` index `models`; `preference` is the share of the win that goes to a (1 win, 0.5 tie, 0 loss, or a
+    fraction); `weight` says how much a battle counts; `cluster` is the prompt: all battles of a prompt share it (both
+    orders, all judges), because answers to one prompt are not independent.
+    """
+
+    models: tuple[str, ...]
+    a: IntArray
+    b: IntArray
+    preference: FloatArray
+    weight: FloatArray
+    cluster: IntArray
+    category: Categories | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model_a: Sequence[str],
+        model_b: Sequence[str],
+        preference: Numbers,
+        *,
+        cluster: Sequence[Hashable] | NDArray[np.integer[Any]],
+        weight: Numbers | None = None,
+        category: Sequence[str] | None = None,
+        models: Sequence[str] | None = None,
+    ) -> Battles:
+        """Battles from columns of equal length n.
+
+        `cluster` holds prompt ids, all of one sortable kind (strings, integers, or tuples such as (dataset, item)).
+        `models` fixes the order of the models and may name models that have no battle; left out, the models met are
+        taken in alphabetical order. Clusters and categories are coded in sorted order, so that the order of the rows
+        never decides what a seed draws.
+
+        Raises ValueError, naming the row (counted from 0), for columns of unequal length, no battles at all, a model
+        against itself or not among `models`, a preference outside [0, 1], a weight that is negative or not finite.
+        """
+        n = len(model_a)
+        columns: dict[str, Sequence[Any] | NDArray[Any] | None] = {
+            "model_b": model_b,
+            "preference": preference,
+            "cluster": cluster,
+            "weight": weight,
+            "category": category,
+        }
+        for name, column in columns.items():
+            if column is not None and len(column) != n:
+                raise ValueError(f"{name} has {len(column)} values where model_a has {n}")
+        if n == 0:
+            raise ValueError("there are no battles: nothing can be rated")
+        names = _model_names(model_a, model_b, models)
+        a = _codes("model_a", model_a, names)
+        b = _codes("model_b", model_b, names)
+        shares = _numbers("preference", preference)
+        weights = np.ones(n) if weight is None else _numbers("weight", weight)
+
+        def battle(row: int) -> str:
+            return f"{model_a[row]!r} against {model_b[row]!r}"
+
+        _refuse(a == b, lambda row: f"{battle(row)}: a model cannot meet itself")
+        _refuse(
+            ~((shares >= 0.0) & (shares <= 1.0)),
+            lambda row: f"{battle(row)}: preference {shares[row]} is no share of a win; it must lie in [0, 1]",
+        )
+        _refuse(
+            ~(np.isfinite(weights) & (weights >= 0.0)),
+            lambda row: f"{battle(row)}: weight {weights[row]} must be finite and not negative",
+        )
+        coded = None
+        if category is not None:
+            kinds = tuple(sorted(set(category)))
+            coded = Categories(kinds, _frozen(_codes("category", category, kinds)))
+        return cls(
+            models=names,
+            a=_frozen(a),
+            b=_frozen(b),
+            preference=_frozen(shares),
+            weight=_frozen(weights),
+            cluster=_frozen(_cluster_codes(cluster)),
+            category=coded,
+        )
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    @property
+    def prompts(self) -> int:
+        """How many different prompts the battles come from."""
+        return len(np.unique(self.cluster))
+
+    def index(self, model: str) -> int:
+        """Where a model stands in `models`; ValueError with the nearest name for one that is not there."""
+        if model in self.models:
+            return self.models.index(model)
+        near = get_close_matches(model, self.models, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the models are {', '.join(self.models)}"
+        raise ValueError(f"no model is called {model!r}; {hint}")
+
+    def where(self, mask: BoolArray) -> Battles:
+        """The battles of the rows where `mask` (n booleans) is true. Models and codes stay as they are, so that a model
+        may be left without a battle. Raises ValueError where no row is left.
+        """
+        mask = np.asarray(mask)
+        if mask.dtype != np.bool_ or mask.shape != self.a.shape:
+            raise ValueError(f"a mask is {len(self)} booleans, not {mask.dtype} of shape {mask.shape}")
+        if not mask.any():
+            raise ValueError("no battle is left where the mask is true")
+        category = self.category and Categories(self.category.names, _frozen(self.category.codes[mask]))
+        return replace(
+            self,
+            a=_frozen(self.a[mask]),
+            b=_frozen(self.b[mask]),
+            preference=_frozen(self.preference[mask]),
+            weight=_frozen(self.weight[mask]),
+            cluster=_frozen(self.cluster[mask]),
+            category=category,
+        )
+
+    def swap(self) -> Battles:
+        """The same battles told from the other side: a and b exchanged, the preference turned round."""
+        return replace(self, a=self.b, b=self.a, preference=_frozen(1.0 - self.preference))
+
+    def split(self) -> dict[str, Battles]:
+        """The battles of each category that has any, by its name. Raises ValueError where the battles have none."""
+        if self.category is None:
+            raise ValueError("the battles have no categories: give `category` to Battles.of")
+        codes = self.category.codes
+        return {self.category.names[code]: self.where(codes == code) for code in np.unique(codes)}
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array
+
+
+def _refuse(bad: BoolArray, say: Callable[[int], str]) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(f"row {row}: {say(row)}")
+
+
+def _model_names(model_a: Sequence[str], model_b: Sequence[str], models: Sequence[str] | None) -> tuple[str, ...]:
+    if models is not None:
+        twice = next((name for index, name in enumerate(models) if name in models[:index]), None)
+        if twice is not None:
+            raise ValueError(f"models names {twice!r} twice")
+        return tuple(models)
+    names = {*model_a, *model_b}
+    if not all(isinstance(name, str) and name for name in names):
+        pairs = zip(model_a, model_b, strict=True)
+        row, pair = next((r, p) for r, p in enumerate(pairs) if not all(isinstance(m, str) and m for m in p))
+        raise ValueError(f"row {row}: {pair[0]!r} against {pair[1]!r}: a model is named by a text that is not empty")
+    return tuple(sorted(names))
+
+
+def _codes(column: str, values: Sequence[str], names: Sequence[str]) -> IntArray:
+    code = {name: index for index, name in enumerate(names)}
+    try:
+        return np.fromiter((code[value] for value in values), dtype=np.intp, count=len(values))
+    except KeyError:
+        row = next(row for row, value in enumerate(values) if value not in code)
+        raise ValueError(f"row {row}: {column} {values[row]!r} is not among the models named") from None
+
+
+def _numbers(column: str, values: Numbers) -> FloatArray:
+    """A fresh float array. numpy alone would turn None into NaN and the text "1" into a number."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{column} must be one column of numbers, not of shape {array.shape}")
+    if array.dtype.kind not in "biuf":
+        for row, value in enumerate(values):
+            if not isinstance(value, Real):
+                raise ValueError(f"row {row}: {column} is {value!r}, not a number")
+    return array.astype(np.float64)
+
+
+def _cluster_codes(labels: Sequence[Hashable] | NDArray[np.integer[Any]]) -> IntArray:
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu":
+        return np.unique(labels, return_inverse=True)[1].astype(np.intp)
+    for row, label in enumerate(labels):
+        if label is None or label != label:
+            raise ValueError(f"row {row}: the prompt is {label!r}; every battle needs the id of its prompt")
+    try:
+        ordered = sorted(set(labels))  # type: ignore[type-var]
+    except TypeError as error:
+        raise ValueError(f"prompt ids must be of one sortable kind ({error}); make them all strings") from None
+    code = {label: index for index, label in enumerate(ordered)}
+    return np.fromiter((code[label] for label in labels), dtype=np.intp, count=len(labels))

@@ -1,0 +1,230 @@
+"""Bradley-Terry ratings by maximum likelihood.
+
+P(a beats b) = 1 / (1 + base^((R_b - R_a) / scale)); a tie counts as half a win for each side. R = mean + scale / ln(base) *
+beta, where beta are the natural-log strengths. (Bradley & Terry 1952; conditions for a maximum: Ford 1957.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, log
+
+import numpy as np
+
+from arena.ratings import wording
+from arena.ratings.battles import Battles, BoolArray, FloatArray, IntArray
+from arena.ratings.connectivity import NOTHING, components, groups, outside_the_largest, tie_prior
+from arena.ratings.newton import maximise
+from arena.ratings.pairs import Pairs, count_pairs, mean_meeting
+
+FAINT = 0.05
+"""A rating bound by wins (or losses) of less than this share of an average battle is finite, but worth a warning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """What a Bradley-Terry fit is told; see `fit`."""
+
+    anchor: str | None = None
+    anchor_rating: float = 1000.0
+    mean: float = 1000.0
+    scale: float = 400.0
+    base: float = 10.0
+    tolerance: float = 1e-8
+    max_iterations: int = 100
+    prior: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.anchor_rating) and isfinite(self.mean)):
+            raise ValueError(f"anchor_rating {self.anchor_rating} and mean {self.mean} must be finite")
+        if not (isfinite(self.scale) and self.scale > 0 and isfinite(self.base) and self.base > 1):
+            raise ValueError(f"scale must be > 0 and base > 1, not {self.scale} and {self.base}")
+        if not (isfinite(self.tolerance) and self.tolerance > 0 and self.max_iterations >= 1):
+            raise ValueError(f"tolerance must be > 0 and max_iterations >= 1, not {self.tolerance}, {self.max_iterations}")
+        if not (isfinite(self.prior) and self.prior > 0):
+            raise ValueError(f"prior must be a positive number of meetings, not {self.prior}")
+
+    @property
+    def points(self) -> float:
+        """Rating points of one unit of natural-log strength: 173.7178 for the usual scale."""
+        return self.scale / log(self.base)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BradleyTerry:
+    """A fit: `ratings` and `beta` (k, in the order of `models`; NaN for a model without battles) and how it came about.
+
+    `component` (k) numbers the sets of models that battles connect: compare ratings within one only; `components` are
+    those sets. `separated` are the models whose maximum is infinite, rated by the weak prior (`prior_used`).
+    `gradient_norm` is the largest difference between a model's share of wins and the share that the ratings predict;
+    `last_step` the largest change of a difference of beta in the last Newton step; `converged` says that it was within
+    the tolerance. `warnings` are sentences for a person.
+    """
+
+    models: tuple[str, ...]
+    ratings: FloatArray
+    beta: FloatArray
+    gradient_norm: float
+    last_step: float
+    iterations: int
+    converged: bool
+    component: IntArray
+    components: tuple[tuple[str, ...], ...]
+    separated: tuple[str, ...]
+    prior_used: bool
+    warnings: tuple[str, ...]
+    parameters: Parameters
+
+
+def fit(
+    battles: Battles,
+    *,
+    anchor: str | None = None,
+    anchor_rating: float = 1000.0,
+    mean: float = 1000.0,
+    scale: float = 400.0,
+    base: float = 10.0,
+    tolerance: float = 1e-8,
+    max_iterations: int = 100,
+    prior: float = 1.0,
+) -> BradleyTerry:
+    """The ratings that make the battles most likely.
+
+    Ratings average `mean` over the models that battles connect, or are shifted so that `anchor` gets `anchor_rating`
+    (which fixes only the models connected with it). The fit stops when a Newton step changes no difference of
+    natural-log strengths by more than `tolerance`.
+
+    Where some models won (or lost) everything against the rest, no finite maximum exists. Then, and only then, and only on
+    the pairs across the gap, a weak prior is added: each separated group gets `prior` more meetings, tied (see
+    `connectivity.tie_prior`); a meeting weighs as much as an average pair's battles on one prompt. A warning says so.
+
+    Raises ValueError for an anchor that is not among the models, and for parameters out of range.
+    """
+    parameters = Parameters(
+        anchor=anchor,
+        anchor_rating=anchor_rating,
+        mean=mean,
+        scale=scale,
+        base=base,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        prior=prior,
+    )
+    anchored = None if anchor is None else battles.index(anchor)
+    pairs = count_pairs(battles)
+    battle = float(battles.weight.mean())
+    component = components(pairs)
+    fought = np.bincount(np.concatenate([pairs.i, pairs.j]), minlength=pairs.models) > 0
+
+    beta = np.full(pairs.models, np.nan)
+    separated = np.zeros(pairs.models, dtype=np.bool_)
+    gap, step, iterations = 0.0, 0.0, 0
+    warnings: list[str] = []
+    for number in np.unique(component[fought]):
+        chosen = np.flatnonzero(component == number)
+        names = [battles.models[index] for index in chosen]
+        part, _ = pairs.among(chosen)
+        group = groups(len(chosen), part.i, part.j, part.wins_i > NOTHING * battle, part.wins_j > NOTHING * battle)
+        ties = np.zeros(len(part.i))
+        if group.any():
+            ties = tie_prior(group, part.i, part.j, part.met, prior * mean_meeting(battles))
+            separated[chosen] = outside_the_largest(group)
+            warnings.append(_no_maximum(names, part, group, separated[chosen], prior))
+        else:
+            warnings.extend(_hardly_bounded(names, part, FAINT * battle))
+        found = maximise(
+            part.i,
+            part.j,
+            (part.wins_i + ties / 2)[None, :],
+            (part.wins_j + ties / 2)[None, :],
+            np.zeros(len(chosen)),
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+        )
+        beta[chosen] = found.beta[0]
+        gap, step = max(gap, float(found.gap[0])), max(step, float(found.step[0]))
+        iterations = max(iterations, found.iterations)
+        if found.step[0] > tolerance:
+            warnings.append(wording.not_converged(names, found.iterations, float(found.step[0]), tolerance))
+
+    sets = _sets(battles.models, component)
+    return BradleyTerry(
+        models=battles.models,
+        ratings=scaled(beta, component, anchored, parameters),
+        beta=beta,
+        gradient_norm=gap,
+        last_step=step,
+        iterations=iterations,
+        converged=step <= tolerance,
+        component=component,
+        components=sets,
+        separated=tuple(np.array(battles.models, dtype=object)[separated]),
+        prior_used=bool(separated.any()),
+        warnings=(*_of_the_whole(battles.models, fought, sets, parameters), *warnings),
+        parameters=parameters,
+    )
+
+
+def scaled(beta: FloatArray, component: IntArray, anchored: int | None, parameters: Parameters) -> FloatArray:
+    """Ratings (..., k) of strengths (..., k) that have mean 0 in each component; `anchored` is the anchor's index."""
+    ratings = parameters.mean + parameters.points * beta
+    if anchored is not None and np.isfinite(beta[..., anchored]).all():
+        own = component == component[anchored]
+        shift = parameters.anchor_rating - ratings[..., anchored]
+        ratings[..., own] += shift[..., None]
+        ratings[..., anchored] = parameters.anchor_rating
+    return ratings
+
+
+def _sets(models: tuple[str, ...], component: IntArray) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        tuple(models[index] for index in np.flatnonzero(component == number)) for number in range(component.max() + 1)
+    )
+
+
+def _of_the_whole(
+    models: tuple[str, ...], fought: BoolArray, sets: tuple[tuple[str, ...], ...], told: Parameters
+) -> list[str]:
+    warnings = []
+    idle = [name for name, has in zip(models, fought, strict=True) if not has]
+    if idle:
+        warnings.append(wording.without_battles(idle))
+    anchor = told.anchor
+    if anchor in idle:
+        warnings.append(wording.anchor_without_battles(str(anchor), told.mean))
+        anchor = None
+    connected = [names for names in sets if len(names) > 1]
+    if len(connected) > 1:
+        warnings.append(wording.several_components(connected, anchor, told.mean))
+    return warnings
+
+
+def _no_maximum(names: list[str], pairs: Pairs, group: IntArray, separated: BoolArray, prior: float) -> str:
+    won, lost = _across(pairs, group)
+    winners = [name for name, g, apart in zip(names, group, separated, strict=True) if apart and lost[g] <= 0 < won[g]]
+    losers = [name for name, g, apart in zip(names, group, separated, strict=True) if apart and won[g] <= 0 < lost[g]]
+    between = [name for name, apart in zip(names, separated, strict=True) if apart and name not in {*winners, *losers}]
+    return wording.no_maximum(winners, losers, between, prior)
+
+
+def _hardly_bounded(names: list[str], pairs: Pairs, floor: float) -> list[str]:
+    """A warning where, wins of less than `floor` left out, there would be no maximum."""
+    won_i, won_j = pairs.wins_i >= floor, pairs.wins_j >= floor
+    if (won_i | (pairs.wins_i == 0)).all() and (won_j | (pairs.wins_j == 0)).all():
+        return []
+    group = groups(pairs.models, pairs.i, pairs.j, won_i, won_j)
+    won, lost = _across(pairs, group)
+    faint = outside_the_largest(group) & (np.minimum(won, lost)[group] < floor)
+    loose = [name for name, is_faint in zip(names, faint, strict=True) if is_faint]
+    return [wording.hardly_bounded(loose, FAINT)] if loose else []
+
+
+def _across(pairs: Pairs, group: IntArray) -> tuple[FloatArray, FloatArray]:
+    """What each group won from the models outside it, and what it lost to them."""
+    i, j = group[pairs.i], group[pairs.j]
+    out = i != j
+    i, j, wins_i, wins_j = i[out], j[out], pairs.wins_i[out], pairs.wins_j[out]
+    size = int(group.max()) + 1
+    won = np.bincount(i, wins_i, minlength=size) + np.bincount(j, wins_j, minlength=size)
+    lost = np.bincount(i, wins_j, minlength=size) + np.bincount(j, wins_i, minlength=size)
+    return won, lost

@@ -1,0 +1,159 @@
+"""Newton's method for the Bradley-Terry likelihood, for many sets of wins at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_array, csr_array
+from scipy.special import expit
+
+from arena.ratings.battles import FloatArray, IntArray
+
+DENSE_MODELS = 400
+"""Up to this many models the Newton step is solved densely; above, by conjugate gradients on the pairs that met."""
+
+CELLS = 4_000_000
+"""About how many numbers one block of rounds may hold, to bound memory (32 MB an array)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maximum:
+    """For each of the R rounds: strengths `beta` (R, k) with mean 0, the last Newton `step` (its largest change of a
+    difference of strengths, R), the `gap` (largest |observed - expected| share of wins of a model, R), and how many
+    iterations the slowest round took.
+    """
+
+    beta: FloatArray
+    step: FloatArray
+    gap: FloatArray
+    iterations: int
+
+
+def maximise(
+    i: IntArray,
+    j: IntArray,
+    wins_i: FloatArray,
+    wins_j: FloatArray,
+    start: FloatArray,
+    *,
+    tolerance: float,
+    max_iterations: int,
+) -> Maximum:
+    """The strengths that maximise sum(wins_i log p + wins_j log(1 - p)) with p = 1 / (1 + exp(beta_j - beta_i)).
+
+    `i`, `j` (m) are the pairs, `wins_i`, `wins_j` (R, m) the wins in each round, `start` (k) where all rounds begin. The
+    pairs must connect all k models and each round must have a finite maximum. A round stops when its Newton step is at
+    most `tolerance`; the error left is then of the order of the tolerance squared.
+    """
+    rounds, k = len(wins_i), len(start)
+    block = max(1, CELLS // max(len(i), k * k if k <= DENSE_MODELS else k))
+    parts = [
+        _maximise(i, j, wins_i[at : at + block], wins_j[at : at + block], start, tolerance, max_iterations)
+        for at in range(0, rounds, block)
+    ]
+    return Maximum(
+        beta=np.concatenate([part.beta for part in parts]),
+        step=np.concatenate([part.step for part in parts]),
+        gap=np.concatenate([part.gap for part in parts]),
+        iterations=max(part.iterations for part in parts),
+    )
+
+
+def _maximise(
+    i: IntArray, j: IntArray, wins_i: FloatArray, wins_j: FloatArray, start: FloatArray, tolerance: float, limit: int
+) -> Maximum:
+    rounds, k = len(wins_i), len(start)
+    sides = _incidence(i, j, k)
+    beta = np.tile(start - start.mean(), (rounds, 1))
+    size = np.full(rounds, np.inf)
+    active = np.arange(rounds)
+    iterations = 0
+    while len(active) and iterations < limit:
+        iterations += 1
+        gradient, curvature = _slopes(beta[active], i, j, wins_i[active], wins_j[active], sides)
+        solve = _solve_densely if k <= DENSE_MODELS else _solve_sparsely
+        step = solve(curvature, gradient, i, j, sides)
+        reach = np.ptp(step, axis=1)
+        # Along a step that changes no difference of strengths by more than D, the third derivative of the log-likelihood
+        # is at most D times the second, since |s''| <= s' for the logistic function s. So a share log(1 + D) / D of the
+        # step cannot lower the likelihood (generalised self-concordance: Sun & Tran-Dinh 2019): no line search is
+        # needed, and the share tends to 1 as the steps shrink.
+        share = np.log1p(reach) / np.where(reach > 0.0, reach, 1.0)
+        moved = beta[active] + share[:, None] * step
+        beta[active] = moved - moved.mean(axis=1, keepdims=True)
+        size[active] = reach
+        active = active[reach > tolerance]
+    gradient, _ = _slopes(beta, i, j, wins_i, wins_j, sides)
+    met = (abs(sides).T @ (wins_i + wins_j).T).T
+    return Maximum(beta, size, np.max(np.abs(gradient) / met, axis=1), iterations)
+
+
+def _incidence(i: IntArray, j: IntArray, k: int) -> csr_array[Any]:
+    """(m, k): +1 where a model is the pair's `i`, -1 where it is the `j`."""
+    m = len(i)
+    rows = np.concatenate([np.arange(m), np.arange(m)])
+    signs = np.concatenate([np.ones(m), -np.ones(m)])
+    return coo_array((signs, (rows, np.concatenate([i, j]))), shape=(m, k)).tocsr()
+
+
+def _slopes(
+    beta: FloatArray, i: IntArray, j: IntArray, wins_i: FloatArray, wins_j: FloatArray, sides: csr_array[Any]
+) -> tuple[FloatArray, FloatArray]:
+    """The gradient (R, k) of the log-likelihood and each pair's part of its negative second derivative (R, m)."""
+    difference = beta[:, i] - beta[:, j]
+    p_i, p_j = expit(difference), expit(-difference)
+    # Written with both chances, because wins_i - met * p_i would lose all digits where one side hardly ever wins.
+    flow = wins_i * p_j - wins_j * p_i
+    return (sides.T @ flow.T).T, (wins_i + wins_j) * p_i * p_j
+
+
+def _solve_densely(
+    curvature: FloatArray, gradient: FloatArray, i: IntArray, j: IntArray, sides: csr_array[Any]
+) -> FloatArray:
+    """The Newton steps (R, k), the last model held still: only differences of strengths are determined."""
+    rounds, k = gradient.shape
+    hessian = np.zeros((rounds, k * k))
+    hessian[:, i * k + j] = -curvature
+    hessian[:, j * k + i] = -curvature
+    hessian[:, :: k + 1] = (abs(sides).T @ curvature.T).T
+    free = hessian.reshape(rounds, k, k)[:, :-1, :-1]
+    step = np.zeros_like(gradient)
+    step[:, :-1] = np.linalg.solve(free, gradient[:, :-1, None])[:, :, 0]
+    return step
+
+
+def _solve_sparsely(
+    curvature: FloatArray, gradient: FloatArray, i: IntArray, j: IntArray, sides: csr_array[Any]
+) -> FloatArray:
+    k = gradient.shape[1]
+    where = (np.concatenate([i, j, np.arange(k)]), np.concatenate([j, i, np.arange(k)]))
+    steps = np.zeros_like(gradient)
+    for row, (edges, target) in enumerate(zip(curvature, gradient, strict=True)):
+        diagonal = abs(sides).T @ edges
+        hessian = coo_array((np.concatenate([-edges, -edges, diagonal]), where), shape=(k, k)).tocsr()
+        steps[row] = _conjugate_gradients(hessian, diagonal, target)
+    return steps
+
+
+def _conjugate_gradients(hessian: csr_array[Any], diagonal: FloatArray, target: FloatArray) -> FloatArray:
+    """Solve hessian @ x = target, scaled by the diagonal. The matrix is singular along the constant vector, to which the
+    target is orthogonal: that direction never enters.
+    """
+    x = np.zeros_like(target)
+    residual = target - target.mean()
+    scaled = residual / diagonal
+    direction, product = scaled, residual @ scaled
+    enough = 1e-20 * product
+    for _ in range(10 * len(target)):
+        if product <= enough:
+            break
+        image = hessian @ direction
+        length = product / (direction @ image)
+        x += length * direction
+        residual = residual - length * image
+        scaled = residual / diagonal
+        product, before = residual @ scaled, product
+        direction = scaled + (product / before) * direction
+    return x

@@ -1,0 +1,100 @@
+"""The sentences in which a rating says what to beware of. Every one names the models concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NAMES_SHOWN = 8
+
+
+def listed(names: Sequence[str]) -> str:
+    """"a", "a and b", "a, b and c"; a long list is cut with a count."""
+    if len(names) > NAMES_SHOWN:
+        return f"{', '.join(names[: NAMES_SHOWN - 1])} and {len(names) - NAMES_SHOWN + 1} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def without_battles(names: Sequence[str]) -> str:
+    return f"{listed(names)}: no battles, therefore no rating."
+
+
+def anchor_without_battles(anchor: str, mean: float) -> str:
+    return f"The anchor {anchor} has no battles: ratings are centred on {mean:g} instead."
+
+
+def several_components(components: Sequence[Sequence[str]], anchor: str | None, mean: float) -> str:
+    """`components` are those with battles, two or more."""
+    parts = "; ".join(listed(names) for names in components)
+    centred = f"each is centred on {mean:g}"
+    if anchor is not None:
+        centred = f"the anchor {anchor} fixes only its own, the others are centred on {mean:g}"
+    return (
+        f"No battles connect these {len(components)} groups of models, so ratings must not be compared across them "
+        f"({centred}): {parts}."
+    )
+
+
+def no_maximum(winners: Sequence[str], losers: Sequence[str], between: Sequence[str], prior: float) -> str:
+    """`winners` won every battle against models outside their group, `losers` lost every one, `between` did both."""
+    facts = [
+        f"{listed(winners)} won every battle{_outside(winners)}" if winners else "",
+        f"{listed(losers)} lost every battle{_outside(losers)}" if losers else "",
+        f"{listed(between)} met the other models only with one-sided results" if between else "",
+    ]
+    several = len(winners) + len(losers) + len(between) > 1
+    rating = "their ratings have" if several else "its rating has"
+    return (
+        f"{'; '.join(filter(None, facts))}: {rating} no finite maximum-likelihood value, and what is shown rests on a weak "
+        f"prior (as if {'each group of them' if several else 'it'} had met the others {prior:g} more time"
+        f"{'' if prior == 1 else 's'}, with a tie)."
+    )
+
+
+def hardly_bounded(names: Sequence[str], share: float) -> str:
+    return (
+        f"{listed(names)}: the wins, or the losses, that bind {_them(names)} to the other models come to less than {share:g} of "
+        f"a battle in all; the rating is finite but hardly bounded."
+    )
+
+
+def not_converged(names: Sequence[str], iterations: int, step: float, tolerance: float) -> str:
+    return (
+        f"The fit of {listed(names)} has not converged after {iterations} iterations (last step {step:.1e}, wanted "
+        f"{tolerance:.1e}): raise max_iterations, and do not trust these ratings until it does."
+    )
+
+
+def one_prompt(names: Sequence[str]) -> str:
+    return f"{listed(names)}: met on a single prompt, so there is no interval; judge more prompts."
+
+
+def few_prompts(names: Sequence[str], fewest: int, enough: int) -> str:
+    return (
+        f"{listed(names)}: met on only {fewest} prompts{' or a few more' if len(names) > 1 else ''}; an interval from fewer than "
+        f"{enough} prompts is rough and usually too narrow."
+    )
+
+
+def no_interval(names: Sequence[str]) -> str:
+    return (
+        f"{listed(names)}: no interval, because resampling the prompts cannot show {_them(names)} a result that never "
+        f"occurred."
+    )
+
+
+def rounds_with_prior(count: int, rounds: int, names: Sequence[str]) -> str:
+    """`names` are the models whose interval ends rest on the prior; may be empty."""
+    ends = f"; at least one end of the interval of {listed(names)} rests on that prior" if names else ""
+    return f"{count} of {rounds} resamples had no finite maximum and were fitted with the weak prior{ends}."
+
+
+def rounds_not_converged(count: int, rounds: int) -> str:
+    return f"{count} of {rounds} resamples have not converged: raise max_iterations."
+
+
+def _outside(names: Sequence[str]) -> str:
+    return " outside their group" if len(names) > 1 else ""
+
+
+def _them(names: Sequence[str]) -> str:
+    return "them" if len(names) > 1 else "it"

@@ -1,0 +1,189 @@
+"""Rows of the store and the nouns they stand for, both ways, without loss."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from judge.types import Address, Choice, Exchange, Item, JudgingKind, Judgment, Message, Request, Response, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A row of `runs`."""
+
+    run: str
+    title: str
+    description: str
+    status: str
+    started_at: str
+    finished_at: str | None
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOutCase:
+    """A case without judgments: which, why, and how many judgments it lacks."""
+
+    judging: str
+    kind: JudgingKind
+    judge: str
+    dataset: str
+    item: str
+    category: str
+    models: tuple[str, ...]
+    reason: str
+    questions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RatingRow:
+    """A row of `ratings`; `category` "" is overall."""
+
+    category: str
+    model: str
+    rating: float
+    low: float | None
+    high: float | None
+    ranking: int
+    rank_low: int
+    rank_high: int
+    ranking_ub: int
+    win_rate: float | None
+    n: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    """A row of `scores`: a metric of one model on one dataset, with its denominator and bounds."""
+
+    dataset: str
+    version: str
+    metric: str
+    mode: str
+    model: str
+    value: float | None
+    low: float | None
+    high: float | None
+    worst: float | None
+    best: float | None
+    n_scored: int
+    n_asked: int
+
+
+def encode(text: str) -> str | bytes:
+    """Text as SQLite can hold it without loss: a BLOB where it has NUL (SQL functions stop there) or lone surrogates."""
+    if "\x00" in text:
+        return text.encode("utf-8", "surrogatepass")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def decode(value: str | bytes | None) -> str:
+    """The inverse of `encode`."""
+    if value is None:
+        return ""
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+
+
+def item_json(item: Item) -> str:
+    return json.dumps(asdict(item))
+
+
+def read_item(body: str) -> Item:
+    raw = json.loads(body)
+    raw["choices"] = tuple(Choice(**choice) for choice in raw["choices"])
+    for name in ("turns", "reference", "gold"):
+        raw[name] = tuple(raw[name])
+    return Item(**raw)
+
+
+def request_json(request: Request) -> str:
+    return json.dumps(
+        {
+            "identity": request.identity,
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "sampling": request.sampling.as_json(),
+            "prompt": request.prompt,
+            "sample": request.sample,
+        }
+    )
+
+
+def read_run(row: sqlite3.Row) -> Run:
+    return Run(
+        row["run"],
+        row["title"],
+        row["description"],
+        row["status"],
+        row["started_at"],
+        row["finished_at"],
+        json.loads(row["config"]),
+        json.loads(row["provenance"]),
+    )
+
+
+def read_response(row: sqlite3.Row) -> Response:
+    return Response(
+        key=row["key"],
+        status=row["status"],
+        text=decode(row["text"]),
+        reasoning=decode(row["reasoning"]),
+        finish_reason=row["finish_reason"],
+        logprobs=None if row["logprobs"] is None else json.loads(row["logprobs"]),
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        cached_tokens=row["cached_tokens"],
+        cost=row["cost"],
+        latency_s=row["latency_s"],
+        attempts=row["attempts"],
+    )
+
+
+def read_exchange(row: sqlite3.Row) -> Exchange:
+    """From a row of `asked` joined with `responses`: the address is the asking run's, the rest as first asked."""
+    raw = json.loads(row["request"])
+    sampling = raw["sampling"]
+    request = Request(
+        model=decode(row["asked_model"]),
+        identity=raw["identity"],
+        messages=tuple(Message(m["role"], m["content"]) for m in raw["messages"]),
+        sampling=Sampling(**{**sampling, "stop": tuple(sampling["stop"])}),
+        address=Address(
+            decode(row["asked_dataset"]),
+            decode(row["asked_item"]),
+            row["asked_role"],
+            tuple(json.loads(row["models"])),
+            row["asked_turn"],
+        ),
+        kind=row["kind"],
+        prompt=raw["prompt"],
+        sample=raw["sample"],
+    )
+    return Exchange(request, read_response(row))
+
+
+def read_judgment(row: sqlite3.Row) -> Judgment:
+    models = (decode(row["model_a"]), decode(row["model_b"]))
+    return Judgment(
+        judging=row["judging"],
+        kind=row["kind"],
+        judge=decode(row["judge"]),
+        dataset=decode(row["dataset"]),
+        item=decode(row["item"]),
+        category=decode(row["category"]),
+        models=models if models[1] else models[:1],
+        swapped=bool(row["swapped"]),
+        choice=None if row["choice"] is None else decode(row["choice"]),
+        preference=row["preference"],
+        score=row["score"],
+        unreadable=row["unreadable"],
+        key=row["key"],
+        sample=row["sample"],
+    )

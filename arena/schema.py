@@ -1,0 +1,182 @@
+"""The store's tables and views, and the steps from one schema version to the next.
+
+A step is applied once, in its own transaction, after a backup of the file. Never edit a step that was released: add one.
+"""
+
+from __future__ import annotations
+
+STEPS: tuple[str, ...] = (
+    """
+    CREATE TABLE meta (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE runs (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,   -- order of runs; clocks may be set back
+        run TEXT NOT NULL UNIQUE,                -- YYYYmmdd_HHMMSS, the name of its folder
+        title TEXT NOT NULL,
+        description TEXT NOT NULL,
+        status TEXT NOT NULL,                    -- running, complete, incomplete, interrupted, failed
+        started_at TEXT NOT NULL,
+        finished_at TEXT,
+        config TEXT NOT NULL,                    -- JSON, as resolved
+        provenance TEXT NOT NULL                 -- JSON: versions, prompt hashes, seeds
+    );
+
+    CREATE TABLE responses (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        key TEXT NOT NULL UNIQUE,                -- Request.key
+        run TEXT NOT NULL,                       -- the run that got it first
+        model TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        role TEXT NOT NULL,                      -- answer, pairwise, grade
+        dataset TEXT NOT NULL,
+        item TEXT NOT NULL,
+        turn INTEGER NOT NULL,
+        status TEXT NOT NULL,                    -- ok, truncated, filtered, empty, overflow
+        text NOT NULL,                           -- TEXT; a BLOB where SQLite's text can't hold it (NUL, lone surrogates)
+        reasoning NOT NULL DEFAULT '',
+        finish_reason TEXT NOT NULL DEFAULT '',
+        logprobs TEXT,                           -- JSON
+        input_tokens INTEGER,
+        output_tokens INTEGER,
+        cached_tokens INTEGER,
+        cost REAL,                               -- dollars; NULL is unknown
+        latency_s REAL,
+        attempts INTEGER NOT NULL,
+        request TEXT NOT NULL,                   -- JSON: messages, sampling, prompt hash
+        created_at TEXT NOT NULL
+    );
+
+    CREATE TABLE failures (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        run TEXT NOT NULL,
+        key TEXT NOT NULL,
+        model TEXT NOT NULL,
+        role TEXT NOT NULL,
+        dataset TEXT NOT NULL,
+        item TEXT NOT NULL,
+        turn INTEGER NOT NULL,
+        models TEXT NOT NULL,                    -- JSON list: the candidates concerned
+        status TEXT NOT NULL,                    -- error:<class>
+        error TEXT NOT NULL,
+        created_at TEXT NOT NULL
+    );
+    CREATE INDEX failures_run ON failures(run);
+
+    CREATE TABLE asked (                         -- which request of a run was answered by which response
+        run TEXT NOT NULL,
+        key TEXT NOT NULL,
+        model TEXT NOT NULL,
+        role TEXT NOT NULL,
+        dataset TEXT NOT NULL,
+        item TEXT NOT NULL,
+        models TEXT NOT NULL,                    -- JSON list: the candidates concerned, in the order shown
+        turn INTEGER NOT NULL,
+        bought INTEGER NOT NULL,                 -- 1 if this run asked the model for it, 0 if it was in the store
+        PRIMARY KEY (run, role, dataset, item, model, models, turn, key)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE claims (                        -- requests under way; an owner is a process with a lock file
+        key TEXT PRIMARY KEY,
+        owner TEXT NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE items (
+        run TEXT NOT NULL,
+        dataset TEXT NOT NULL,
+        item TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        category TEXT NOT NULL,
+        body TEXT NOT NULL,                      -- JSON
+        PRIMARY KEY (run, dataset, item)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE judgments (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        run TEXT NOT NULL,
+        judging TEXT NOT NULL,
+        kind TEXT NOT NULL,                      -- pairwise, grade, exact
+        judge TEXT NOT NULL,
+        dataset TEXT NOT NULL,
+        item TEXT NOT NULL,
+        category TEXT NOT NULL,
+        model_a TEXT NOT NULL,                   -- shown first
+        model_b TEXT NOT NULL,                   -- '' where one answer was judged
+        swapped INTEGER NOT NULL,
+        sample INTEGER NOT NULL,
+        choice TEXT,                             -- A, B, tie; the extracted answer for exact
+        preference REAL,                         -- share of the win for model_a
+        score REAL,
+        unreadable TEXT,                         -- the reason, else NULL
+        key TEXT NOT NULL,                       -- of the response that was read
+        UNIQUE (run, judging, judge, dataset, item, model_a, model_b, sample)
+    );
+
+    CREATE TABLE left_out (                      -- cases that could not be judged
+        run TEXT NOT NULL,
+        judging TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        judge TEXT NOT NULL,
+        dataset TEXT NOT NULL,
+        item TEXT NOT NULL,
+        category TEXT NOT NULL,
+        model_a TEXT NOT NULL,
+        model_b TEXT NOT NULL,
+        reason TEXT NOT NULL,                    -- answer_empty, answer_filtered, answer_missing, reply_missing ...
+        questions INTEGER NOT NULL,              -- how many judgments are lacking
+        PRIMARY KEY (run, judging, judge, dataset, item, model_a, model_b, reason)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE ratings (
+        run TEXT NOT NULL,
+        category TEXT NOT NULL,                  -- '' is overall
+        model TEXT NOT NULL,
+        rating REAL NOT NULL,
+        rating_q025 REAL,
+        rating_q975 REAL,
+        ranking INTEGER NOT NULL,
+        rank_low INTEGER NOT NULL,
+        rank_high INTEGER NOT NULL,
+        ranking_ub INTEGER NOT NULL,
+        win_rate REAL,
+        n REAL NOT NULL,
+        PRIMARY KEY (run, category, model)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE scores (
+        run TEXT NOT NULL,
+        dataset TEXT NOT NULL,
+        version TEXT NOT NULL,
+        metric TEXT NOT NULL,
+        mode TEXT NOT NULL,
+        model TEXT NOT NULL,
+        value REAL,
+        low REAL,
+        high REAL,
+        worst REAL,
+        best REAL,
+        n_scored INTEGER NOT NULL,
+        n_asked INTEGER NOT NULL,
+        PRIMARY KEY (run, dataset, metric, mode, model)
+    ) WITHOUT ROWID;
+
+    CREATE VIEW latest AS SELECT run FROM runs ORDER BY seq DESC LIMIT 1;
+
+    CREATE VIEW leaderboard AS
+        SELECT run, ranking, model, round(rating, 1) AS rating, round(rating_q025, 1) AS rating_q025,
+               round(rating_q975, 1) AS rating_q975, rank_low, rank_high, round(win_rate, 4) AS win_rate, n
+        FROM ratings WHERE category = '' ORDER BY run DESC, ranking, model;
+
+    CREATE VIEW unreadable AS
+        SELECT j.run, j.judging, j.judge, j.unreadable AS reason, j.dataset, j.item, j.model_a, j.model_b, r.text AS reply
+        FROM judgments j LEFT JOIN responses r ON r.key = j.key WHERE j.unreadable IS NOT NULL ORDER BY j.seq;
+
+    CREATE VIEW spend AS
+        SELECT a.run, a.model, count(*) AS responses, sum(a.bought) AS bought, sum(r.input_tokens) AS input_tokens,
+               sum(r.output_tokens) AS output_tokens, sum(r.cost) AS cost, avg(r.latency_s) AS mean_latency_s
+        FROM asked a JOIN responses r ON r.key = a.key GROUP BY a.run, a.model;
+    """,
+)
+"""`STEPS[v]` brings a store of version v to version v + 1; `len(STEPS)` is the version this program writes."""

@@ -1,0 +1,465 @@
+"""The store: one SQLite file in a work dir, shared by its runs. Everything paid for is kept the moment it arrives.
+
+One connection owns the writing (WAL, short immediate transactions, a long busy timeout), so two runs may share a file.
+SQLite's text can hold neither NUL nor lone surrogates safely: such a text is kept as a BLOB of UTF-8 with surrogates
+passed, and read back unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from arena.records import (
+    LeftOutCase,
+    RatingRow,
+    Run,
+    ScoreRow,
+    decode,
+    encode,
+    item_json,
+    read_exchange,
+    read_item,
+    read_judgment,
+    read_response,
+    read_run,
+    request_json,
+)
+from arena.schema import STEPS
+from judge.types import Exchange, Item, Judgment, Request, Response
+
+FILE_NAME = "arena.db"
+
+
+class StoreError(Exception):
+    """The store can't be used as it is; the message tells the file and the remedy."""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Store:
+    """An open store. Use as a context manager, or call `close`."""
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        """Opens (and creates or migrates) the store. Raises StoreError where that can't be done."""
+        self.path = path
+        if not create and not path.is_file():
+            raise StoreError(f"{path}: there is no store here yet; `arena run` makes one (another work dir: -w DIR)")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA busy_timeout = 60000")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            # A killed process loses nothing under NORMAL; only a power cut may cost the last moments.
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._migrate()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{path}: can't be opened as a store: {error}") from None
+        self._owner: FileLock | None = None
+        self._owner_name = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._owner is not None:
+            with self._transaction():
+                self._db.execute("DELETE FROM claims WHERE owner = ?", (self._owner_name,))
+            self._owner.release()
+            Path(self._owner.lock_file).unlink(missing_ok=True)
+            self._owner = None
+        self._db.close()
+
+    # -- schema ------------------------------------------------------------------------------------------------------
+
+    def _migrate(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(STEPS):
+            raise StoreError(
+                f"{self.path}: written by a newer arena (schema {version}, this one knows {len(STEPS)}): upgrade arena, "
+                "or use another work dir (-w DIR)"
+            )
+        if version == len(STEPS):
+            return
+        if version:
+            backup = self.path.with_suffix(f".v{version}.db")
+            if not backup.exists():
+                part = backup.with_suffix(".part")
+                with sqlite3.connect(part) as copy:
+                    self._db.backup(copy)
+                copy.close()
+                shutil.move(part, backup)
+        with self._transaction():
+            # Two processes may open a new store at once: the second finds the work done.
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            for step in STEPS[version:]:
+                for statement in _statements(step):
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {len(STEPS)}")
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('salt', ?)", (secrets.token_hex(32),))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                # Disk full, read-only folder, a file that vanished: what was committed before is safe.
+                raise StoreError(f"{self.path}: can't be written: {error}. What was stored before is safe") from None
+            raise
+
+    @property
+    def salt(self) -> bytes:
+        """The secret of this store from which fences are derived."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()
+        return bytes.fromhex(row[0])
+
+    # -- runs --------------------------------------------------------------------------------------------------------
+
+    def start_run(
+        self, run: str, title: str, description: str, config: dict[str, Any], provenance: dict[str, Any]
+    ) -> None:
+        """Records a run as running; a run that is continued keeps its start and gives up what was derived from responses."""
+        values = (title, description, json.dumps(config), json.dumps(provenance), run)
+        with self._transaction():
+            known = self._db.execute("SELECT 1 FROM runs WHERE run = ?", (run,)).fetchone()
+            if known:
+                self._db.execute(
+                    "UPDATE runs SET title=?, description=?, config=?, provenance=?, status='running', finished_at=NULL "
+                    "WHERE run=?",
+                    values,
+                )
+                for table in ("failures", "asked", "items", "judgments", "left_out", "ratings", "scores"):
+                    self._db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
+            else:
+                self._db.execute(
+                    "INSERT INTO runs(title, description, config, provenance, run, status, started_at) "
+                    "VALUES (?, ?, ?, ?, ?, 'running', ?)",
+                    (*values, _now()),
+                )
+
+    def finish_run(self, run: str, status: str) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE runs SET status = ?, finished_at = ? WHERE run = ?", (status, _now(), run))
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first, by sequence (not by clock)."""
+        return [read_run(row) for row in self._db.execute("SELECT * FROM runs ORDER BY seq")]
+
+    def run(self, name: str = "latest") -> Run:
+        """A run by name, or the latest. Raises StoreError listing what there is."""
+        if name == "latest":
+            row = self._db.execute("SELECT * FROM runs ORDER BY seq DESC LIMIT 1").fetchone()
+        else:
+            row = self._db.execute("SELECT * FROM runs WHERE run = ?", (name,)).fetchone()
+        if row is None:
+            known = [r[0] for r in self._db.execute("SELECT run FROM runs ORDER BY seq DESC LIMIT 5")]
+            there = f"; the latest are: {', '.join(known)}" if known else "; it holds no run yet"
+            raise StoreError(f"{self.path}: no run {name!r}{there}")
+        return read_run(row)
+
+    # -- claims: two runs on one store buy nothing twice -------------------------------------------------------------
+
+    def claim(self, key: str) -> bool:
+        """Takes the right to ask for `key`; False while another live process holds it. A dead owner's claim is taken over."""
+        if self._owner is None:
+            self._owner_name = secrets.token_hex(8)
+            self._owner = FileLock(self._lock_file(self._owner_name), timeout=0)
+            Path(self._owner.lock_file).parent.mkdir(exist_ok=True)
+            self._owner.acquire()
+        with self._transaction():
+            row = self._db.execute("SELECT owner FROM claims WHERE key = ?", (key,)).fetchone()
+            if row is not None and row[0] != self._owner_name and self._alive(row[0]):
+                return False
+            self._db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", (key, self._owner_name))
+            return True
+
+    def release(self, key: str) -> None:
+        """Gives a claim back without a response."""
+        with self._transaction():
+            self._db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self._owner_name))
+
+    def _lock_file(self, owner: str) -> Path:
+        return self.path.parent / ".locks" / f"{owner}.lock"
+
+    def _alive(self, owner: str) -> bool:
+        """Whether the process that holds `owner`'s lock file lives: the system releases the lock when it dies."""
+        path = self._lock_file(owner)
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    # -- responses ---------------------------------------------------------------------------------------------------
+
+    def response(self, key: str) -> Response | None:
+        """What is in the store for a request, from whichever run."""
+        row = self._db.execute("SELECT * FROM responses WHERE key = ?", (key,)).fetchone()
+        return None if row is None else read_response(row)
+
+    def keep(self, run: str, request: Request, response: Response) -> None:
+        """Commits what came back, and that this run asked for it. An error goes to `failures`, never to `responses`."""
+        with self._transaction():
+            self._db.execute("DELETE FROM claims WHERE key = ?", (request.key,))
+            if response.failed:
+                self._keep_failure(run, request, response)
+                return
+            self._db.execute(
+                "INSERT OR IGNORE INTO responses(key, run, model, kind, role, dataset, item, turn, status, text, reasoning, "
+                "finish_reason, logprobs, input_tokens, output_tokens, cached_tokens, cost, latency_s, attempts, request, "
+                "created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                (
+                    request.key,
+                    run,
+                    encode(request.model),
+                    request.kind,
+                    request.address.role,
+                    encode(request.address.dataset),
+                    encode(request.address.item),
+                    request.address.turn,
+                    response.status,
+                    encode(response.text),
+                    encode(response.reasoning),
+                    response.finish_reason,
+                    None if response.logprobs is None else json.dumps(response.logprobs),
+                    response.input_tokens,
+                    response.output_tokens,
+                    response.cached_tokens,
+                    response.cost,
+                    response.latency_s,
+                    response.attempts,
+                    request_json(request),
+                    _now(),
+                ),
+            )
+            self._note_asked(run, request, bought=True)
+
+    def note_asked(self, run: str, request: Request) -> None:
+        """Records that a request of this run was answered from the store."""
+        with self._transaction():
+            self._note_asked(run, request, bought=False)
+
+    def _note_asked(self, run: str, request: Request, *, bought: bool) -> None:
+        where = request.address
+        self._db.execute(
+            "INSERT OR IGNORE INTO asked VALUES (?,?,?,?,?,?,?,?,?)",
+            (
+                run,
+                request.key,
+                encode(request.model),
+                where.role,
+                encode(where.dataset),
+                encode(where.item),
+                json.dumps(where.models),
+                where.turn,
+                int(bought),
+            ),
+        )
+
+    def _keep_failure(self, run: str, request: Request, response: Response) -> None:
+        where = request.address
+        self._db.execute(
+            "INSERT INTO failures(run, key, model, role, dataset, item, turn, models, status, error, created_at) "
+            "VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                run,
+                request.key,
+                encode(request.model),
+                where.role,
+                encode(where.dataset),
+                encode(where.item),
+                where.turn,
+                json.dumps(where.models),
+                response.status,
+                encode(response.error),
+                _now(),
+            ),
+        )
+
+    def exchanges(self, run: str) -> Iterator[tuple[Exchange, bool]]:
+        """Every request of a run that was answered, with its response and whether this run bought it, in a fixed order."""
+        rows = self._db.execute(
+            "SELECT a.*, r.*, a.model AS asked_model, a.role AS asked_role, a.dataset AS asked_dataset, a.item AS asked_item, "
+            "a.turn AS asked_turn FROM asked a JOIN responses r ON r.key = a.key WHERE a.run = ? "
+            "ORDER BY a.dataset, a.item, a.role, a.models, a.model, a.turn",
+            (run,),
+        )
+        for row in rows:
+            yield read_exchange(row), bool(row["bought"])
+
+    def failures(self, run: str) -> list[sqlite3.Row]:
+        """What failed in a run and stayed open: one row a request, the last failure of each."""
+        return self._db.execute(
+            "SELECT f.* FROM failures f WHERE f.run = ? AND f.seq = (SELECT max(seq) FROM failures g WHERE g.run = f.run "
+            "AND g.key = f.key) AND NOT EXISTS (SELECT 1 FROM responses r WHERE r.key = f.key) ORDER BY f.seq",
+            (run,),
+        ).fetchall()
+
+    # -- items and what is derived from responses --------------------------------------------------------------------
+
+    def keep_items(self, run: str, items: Iterable[Item]) -> None:
+        rows = [
+            (run, encode(item.dataset), encode(item.id), position, encode(item.category), item_json(item))
+            for position, item in enumerate(items)
+        ]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO items VALUES (?,?,?,?,?,?)", rows)
+
+    def items(self, run: str) -> list[Item]:
+        """The items of a run, in its order."""
+        rows = self._db.execute("SELECT body FROM items WHERE run = ? ORDER BY position", (run,))
+        return [read_item(row["body"]) for row in rows]
+
+    def keep_judgments(self, run: str, judgments: Sequence[Judgment]) -> None:
+        rows = [
+            (
+                run,
+                j.judging,
+                j.kind,
+                encode(j.judge),
+                encode(j.dataset),
+                encode(j.item),
+                encode(j.category),
+                encode(j.models[0]),
+                encode(j.models[1]) if len(j.models) > 1 else "",
+                int(j.swapped),
+                j.sample,
+                None if j.choice is None else encode(j.choice),
+                j.preference,
+                j.score,
+                j.unreadable,
+                j.key,
+            )
+            for j in judgments
+        ]
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO judgments(run, judging, kind, judge, dataset, item, category, model_a, model_b, "
+                "swapped, sample, choice, preference, score, unreadable, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                rows,
+            )
+
+    def judgments(self, run: str) -> list[Judgment]:
+        """The judgments of a run, in an order that doesn't depend on when replies came."""
+        rows = self._db.execute(
+            "SELECT * FROM judgments WHERE run = ? ORDER BY judging, judge, dataset, item, swapped, model_a, model_b, sample",
+            (run,),
+        )
+        return [read_judgment(row) for row in rows]
+
+    def keep_left_out(self, run: str, cases: Sequence[LeftOutCase]) -> None:
+        rows = [
+            (
+                run,
+                c.judging,
+                c.kind,
+                encode(c.judge),
+                encode(c.dataset),
+                encode(c.item),
+                encode(c.category),
+                encode(c.models[0]),
+                encode(c.models[1]) if len(c.models) > 1 else "",
+                c.reason,
+                c.questions,
+            )
+            for c in cases
+        ]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO left_out VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+
+    def left_out(self, run: str) -> list[LeftOutCase]:
+        """The cases of a run that have no judgment because something was missing."""
+        rows = self._db.execute("SELECT * FROM left_out WHERE run = ? ORDER BY judging, judge, dataset, item", (run,))
+        return [
+            LeftOutCase(
+                judging=row["judging"],
+                kind=row["kind"],
+                judge=decode(row["judge"]),
+                dataset=decode(row["dataset"]),
+                item=decode(row["item"]),
+                category=decode(row["category"]),
+                models=tuple(decode(row[c]) for c in ("model_a", "model_b") if row[c]),
+                reason=row["reason"],
+                questions=row["questions"],
+            )
+            for row in rows
+        ]
+
+    def keep_results(self, run: str, ratings: Sequence[RatingRow], scores: Sequence[ScoreRow]) -> None:
+        """Replaces a run's ratings and scores."""
+        with self._transaction():
+            self._db.execute("DELETE FROM ratings WHERE run = ?", (run,))
+            self._db.execute("DELETE FROM scores WHERE run = ?", (run,))
+            self._db.executemany(
+                "INSERT INTO ratings VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+                [
+                    (
+                        run,
+                        encode(r.category),
+                        encode(r.model),
+                        r.rating,
+                        r.low,
+                        r.high,
+                        r.ranking,
+                        r.rank_low,
+                        r.rank_high,
+                        r.ranking_ub,
+                        r.win_rate,
+                        r.n,
+                    )
+                    for r in ratings
+                ],
+            )
+            self._db.executemany(
+                "INSERT INTO scores VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                [
+                    (
+                        run,
+                        encode(s.dataset),
+                        s.version,
+                        s.metric,
+                        s.mode,
+                        encode(s.model),
+                        s.value,
+                        s.low,
+                        s.high,
+                        s.worst,
+                        s.best,
+                        s.n_scored,
+                        s.n_asked,
+                    )
+                    for s in scores
+                ],
+            )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a schema step one by one: `executescript` would commit the transaction they run in."""
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""

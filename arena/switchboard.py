@@ -1,0 +1,160 @@
+"""Every request of a run goes through here: from the store if it was bought before, else to its model, and into the store.
+
+A response is committed before anyone sees it. Requests with the same key are asked once, in this run and in others that
+use the same store at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from arena.models.seam import Generates, ModelStopped
+from arena.store import Store
+from judge.types import Request, Response
+
+_POLL_S = 0.2
+_GRACE_S = 3.0
+
+
+class Watcher(Protocol):
+    """Is told what happens, for progress lines and logs."""
+
+    def asked(self, request: Request) -> None: ...
+
+    def arrived(self, request: Request, response: Response, *, bought: bool) -> None: ...
+
+    def stopped(self, model: str, error: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A model of the run. `free` ones are never claimed against other runs; `buys` is False where only the store may answer."""
+
+    backend: Generates
+    free: bool = False
+    buys: bool = True
+
+
+class Switchboard:
+    """Use as an async context manager around the run's walk."""
+
+    def __init__(self, store: Store, run: str, lines: Mapping[str, Line], watcher: Watcher) -> None:
+        self.failures = 0
+        self._store = store
+        self._run = run
+        self._lines = lines
+        self._watcher = watcher
+        self._queues: dict[str, asyncio.Queue[Request | None]] = {name: asyncio.Queue() for name in lines}
+        self._stopped: dict[str, ModelStopped] = {}
+        self._open: dict[str, tuple[Request, asyncio.Future[Response]]] = {}
+        self._pumps: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._pumps = [asyncio.create_task(self._pump(name, line), name=name) for name, line in self._lines.items()]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for queue in self._queues.values():
+            while kind is not None and not queue.empty():
+                queue.get_nowait()
+            queue.put_nowait(None)
+        # Interrupted: what is under way gets a moment to arrive, because it will be paid for anyway.
+        grace = None if kind is None else _GRACE_S
+        pumps = [pump for pump in self._pumps if not pump.done()]
+        if pumps:
+            await asyncio.wait(pumps, timeout=grace)
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        for waiting in self._open.values():
+            if not self._lines[waiting[0].model].free:
+                self._store.release(waiting[0].key)
+        for line in self._lines.values():
+            with suppress(Exception):
+                await line.backend.close()
+
+    async def ask(self, request: Request) -> Response:
+        """What the model answers, now or before. A failure is a response with an "error:<class>" status."""
+        waiting = self._open.get(request.key)
+        if waiting is not None:
+            response = await asyncio.shield(waiting[1])
+            if not response.failed:
+                self._store.note_asked(self._run, request)
+            self._watcher.arrived(request, response, bought=False)
+            return response
+        stored = self._store.response(request.key)
+        if stored is not None:
+            return self._found(request, stored)
+        line = self._lines[request.model]
+        if not line.buys:
+            missing = "the store holds no response and this mode asks for none: run without -m eval first"
+            return self._failed(request, "error:not_collected", missing)
+        if request.model in self._stopped:
+            return self._refused(request)
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._open[request.key] = (request, future)
+        while not line.free and not self._store.claim(request.key):
+            # Another run on this store is asking for the same thing: its response will do.
+            await asyncio.sleep(_POLL_S)
+            stored = self._store.response(request.key)
+            if stored is not None:
+                self._settle(request.key, stored)
+                return self._found(request, stored)
+        if request.model in self._stopped:
+            return self._refused(request)
+        self._watcher.asked(request)
+        self._queues[request.model].put_nowait(request)
+        return await future
+
+    def _found(self, request: Request, stored: Response) -> Response:
+        self._store.note_asked(self._run, request)
+        self._watcher.arrived(request, stored, bought=False)
+        return stored
+
+    def _failed(self, request: Request, status: str, error: str) -> Response:
+        response = Response(key=request.key, status=status, error=error)
+        self._arrived(request, response)
+        return response
+
+    def _refused(self, request: Request) -> Response:
+        stop = self._stopped[request.model]
+        return self._failed(request, stop.status, str(stop))
+
+    async def _pump(self, name: str, line: Line) -> None:
+        """Feeds one model and takes in what it yields."""
+        try:
+            async for response in line.backend.generate(self._feed(name)):
+                self._arrived(self._open[response.key][0], response)
+        except ModelStopped as stop:
+            self._stopped[name] = stop
+            self._watcher.stopped(name, str(stop))
+            for key, request in [(key, open_[0]) for key, open_ in self._open.items() if open_[0].model == name]:
+                if key in self._open:
+                    self._failed(request, stop.status, str(stop))
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            # A fault of ours or a full disk: whoever waits must hear of it, or the run would hang.
+            for waiting in list(self._open.values()):
+                if waiting[0].model == name and not waiting[1].done():
+                    waiting[1].set_exception(error)
+            raise
+
+    async def _feed(self, name: str) -> AsyncIterator[Request]:
+        while (request := await self._queues[name].get()) is not None:
+            yield request
+
+    def _arrived(self, request: Request, response: Response) -> None:
+        self._store.keep(self._run, request, response)
+        self.failures += response.failed
+        self._watcher.arrived(request, response, bought=True)
+        self._settle(request.key, response)
+
+    def _settle(self, key: str, response: Response) -> None:
+        waiting = self._open.pop(key, None)
+        if waiting is not None and not waiting[1].done():
+            waiting[1].set_result(response)

@@ -1,0 +1,206 @@
+"""What a report shows, as plain values: `arena` fills them from the store, `render` turns them into HTML.
+
+Every number comes with its denominator: `n_scored` of `n_asked`, and where something was left out the lowest and highest
+value the number could have had (`worst`, `best`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["share", "grade", "rating"]
+"""How a number is written: a share of 0..1 as a percentage, a grade with two decimals, a rating (Elo scale) without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval (None where there is none) and its denominator."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n_scored: int = 0
+    n_asked: int = 0
+    worst: float | None = None
+    best: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the reader must know before believing the numbers: incomplete, separated, few prompts..."""
+
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderRow:
+    """One model. `rating` is on the Elo scale; `rank_low`..`rank_high` is the 95 % range of its rank; shares are 0..1."""
+
+    model: str
+    rank: int
+    rank_low: int
+    rank_high: int
+    rating: Estimate
+    win_rate: Estimate
+    grade: Estimate | None = None
+    exact: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WinMatrix:
+    """`cells[i][j]`: the share of the battles between `models[i]` and `models[j]` won by `models[i]` (ties half)."""
+
+    models: tuple[str, ...]
+    cells: tuple[tuple[Estimate | None, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryRow:
+    """One category: an estimate per model, in the order of `Categories.models`; None where nothing was scored."""
+
+    category: str
+    n_items: int
+    values: tuple[Estimate | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Categories:
+    """One table of results by category. `measure` names the number; `best`/`low`/`high` bound its scale for drawing."""
+
+    measure: str
+    unit: Unit
+    low: float
+    high: float
+    models: tuple[str, ...]
+    rows: tuple[CategoryRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """A line of the score table: dataset, hash of all that defines its prompt, metric, mode, an estimate per model."""
+
+    dataset: str
+    version: str
+    metric: str
+    mode: str
+    values: tuple[Estimate | None, ...]
+    unit: Unit = "share"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """`count` of `of` at a stage ("answers", "judgments", ...) by `who` were left out because of `reason`."""
+
+    stage: str
+    who: str
+    reason: str
+    count: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeHealth:
+    """How a judge behaved: shares with their denominators."""
+
+    judge: str
+    judging: str
+    consistent: Estimate | None
+    first_position: Estimate | None
+    ties: Estimate | None
+    unreadable: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What one model's responses cost in this run. None is unknown, not zero."""
+
+    model: str
+    role: str
+    responses: int
+    bought_now: int
+    failures: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cost: float | None
+    latency_p50_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnView:
+    question: str
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerView:
+    """A candidate's answer: one text a turn; `status` is "ok" or why a text is short or missing."""
+
+    model: str
+    texts: tuple[str, ...]
+    status: str
+    grade: float | None = None
+    correct: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgmentView:
+    """One judgment in the judge's own words. `models` in the order shown; `outcome` e.g. "heron-2", "tie", "7", "right"."""
+
+    judge: str
+    judging: str
+    models: tuple[str, ...]
+    outcome: str
+    unreadable: str | None
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    """One item, every answer to it side by side, and every judgment of them."""
+
+    dataset: str
+    item: str
+    category: str
+    language: str
+    turns: tuple[TurnView, ...]
+    answers: tuple[AnswerView, ...]
+    judgments: tuple[JudgmentView, ...]
+    inconsistent: tuple[tuple[str, str], ...] = ()
+    gold: str | None = None
+    choices: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A titled list of name-value pairs (provenance)."""
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One report. `headline` is the finding in a sentence; `currency` names the unit of every cost ("USD"), if known."""
+
+    title: str
+    description: str
+    run: str
+    created: str
+    complete: bool
+    notices: tuple[Notice, ...]
+    headline: str
+    leaderboard: tuple[LeaderRow, ...]
+    matrix: WinMatrix | None
+    categories: tuple[Categories, ...]
+    score_models: tuple[str, ...]
+    scores: tuple[ScoreRow, ...]
+    judges: tuple[JudgeHealth, ...]
+    left_out: tuple[LeftOut, ...]
+    spend: tuple[Spend, ...]
+    items: tuple[ItemView, ...]
+    n_items: int
+    provenance: tuple[Facts, ...]
+    config: str
+    currency: str = ""

@@ -1,0 +1,142 @@
+"""A page as one self-contained HTML file: no request, no style or script but its own two blocks, known by their hash."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports import cases, charts, numbers, text, words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.page import Page
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+_NOTICE_ORDER: Final = {"error": 0, "warning": 1, "info": 2}
+
+
+def render(page: Page) -> str:
+    """The report as HTML that can always be encoded as UTF-8, and that needs no network, no font and no script.
+
+    Raises ValueError where a row has more or fewer numbers than there are models: a number must never slide under another
+    model's name.
+    """
+    _check(page)
+    css, script = (_block(name) for name in ("report.css", "report.js"))
+    groups = cases.group(page.items)
+    return _environment().get_template("report.html.j2").render(
+        page=page,
+        css=css,
+        script=script,
+        policy=_policy(css, script),
+        notices=sorted(page.notices, key=lambda notice: _NOTICE_ORDER[notice.level]),
+        sections=_sections(page),
+        plot=charts.dot_plot(page.leaderboard),
+        groups=groups,
+        datasets=sorted({item.dataset for item in page.items}),
+    )
+
+
+def _sections(page: Page) -> list[tuple[str, str]]:
+    """Anchor and title of the parts of the page that have something to say. Nothing left out is something to say."""
+    parts = [
+        ("leaderboard", "Leaderboard", page.leaderboard),
+        ("head-to-head", "Head to head", page.matrix),
+        ("categories", "By category", page.categories),
+        ("scores", "Scores by dataset", page.scores),
+        ("judges", "How the judges behaved", page.judges),
+        ("left-out", "What was left out", True),
+        ("spend", "What it cost", page.spend),
+        ("cases", "Cases", True),
+        ("provenance", "Provenance", True),
+    ]
+    return [(anchor, title) for anchor, title, content in parts if content]
+
+
+@cache
+def _environment() -> Environment:
+    # `select_autoescape` would not cover `.html.j2`, and `finalize` is the one place every text passes on its way out.
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "prose": text.prose,
+        "plain": text.plain,
+        "name": text.visible_name,
+        "number": numbers.number,
+        "count": numbers.count,
+        "money": numbers.money,
+        "seconds": numbers.seconds,
+        "stage": words.stage,
+        "reason": words.reason,
+        "shade": charts.shade,
+        "language": _language,
+    }
+    environment.globals |= {
+        "interval": numbers.interval,
+        "bounded": numbers.bounded,
+        "share": numbers.share,
+        "strip": charts.strip,
+        "category_scale": charts.category_scale,
+    }
+    return environment
+
+
+def _finalize(value: object) -> object:
+    return text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _language(code: str) -> str:
+    """A language code fit for a `lang` attribute, or nothing: browsers choose the shape of Han characters by it."""
+    parts = code.replace("_", "-").split("-")
+    fit = all(1 <= len(p) <= 8 and p.isascii() and p.isalnum() for p in parts)
+    return "-".join(parts) if fit and 2 <= len(parts[0]) <= 3 and parts[0].isalpha() else ""
+
+
+def _block(name: str) -> Markup:
+    """A style sheet or script of ours, verbatim: it must not hold the end tag of its own element."""
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def _policy(css: str, script: str) -> str:
+    """The page's Content Security Policy: nothing is allowed but the two blocks with these hashes."""
+    style_hash, script_hash = (_sha256(block) for block in (css, script))
+    return (
+        f"default-src 'none'; style-src '{style_hash}'; script-src '{script_hash}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _sha256(block: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(block.encode("utf-8")).digest()).decode("ascii")
+
+
+def _check(page: Page) -> None:
+    if page.matrix is not None:
+        models = len(page.matrix.models)
+        _same_length("the rows of the win matrix", page.matrix.cells, models)
+        for row, model in zip(page.matrix.cells, page.matrix.models, strict=True):
+            _same_length(f"row {model!r} of the win matrix", row, models)
+    for table in page.categories:
+        for category in table.rows:
+            _same_length(f"category {category.category!r} of {table.measure!r}", category.values, len(table.models))
+    for score in page.scores:
+        where = f"scores of {score.dataset!r}, {score.metric!r}"
+        _same_length(where, score.values, len(page.score_models))
+
+
+def _same_length(where: str, values: Sequence[object], models: int) -> None:
+    if len(values) != models:
+        raise ValueError(f"{where}: {len(values)} values for {models} models; give one (or None) for each model")

@@ -1,0 +1,39 @@
+"""What the codes of a run mean, in words for someone who never saw them. A code that is not here is shown as it is."""
+
+from __future__ import annotations
+
+STAGES = {
+    "answers": "Answers of the candidates",
+    "judgments": "Judgments of the judges",
+    "battles": "Battles, both orders together",
+    "grades": "Grades",
+    "exact": "Exact scoring",
+}
+
+REASONS = {
+    "ok": "complete",
+    "truncated": "cut off at the token limit",
+    "filtered": "withheld by the provider's content filter",
+    "empty": "an empty reply",
+    "overflow": "the prompt was longer than the model can read",
+    "no_verdict": "the judge named no verdict",
+    "two_verdicts": "the judge named two different verdicts",
+    "verdict_not_last": "the judge went on after its verdict",
+    "not_a_label": "the verdict is none of the allowed labels",
+    "not_on_scale": "the grade is not on the scale",
+    "no_answer_line": "no line with a final answer",
+    "two_answers": "two different final answers",
+    "not_a_number": "the final answer is not a number",
+    "label_and_text_disagree": "the option's letter and its text disagree",
+}
+
+
+def stage(code: str) -> str:
+    return STAGES.get(code, code)
+
+
+def reason(code: str) -> str:
+    """A reason in words; `error:<class>` says that nothing came back."""
+    if code.startswith("error:"):
+        return f"no reply came back ({code.removeprefix('error:')})"
+    return REASONS.get(code, code)

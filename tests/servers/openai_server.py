@@ -1,0 +1,550 @@
+"""A real HTTP server that speaks enough of the OpenAI API to test clients against: it answers, judges, keeps a ledger, and
+misbehaves on demand. Standard library only.
+
+    python tests/servers/openai_server.py --port 0 --ledger ledger.jsonl --latency 0.05 --plan plan.json
+
+prints `listening on http://127.0.0.1:PORT/v1`. In a test: `with serve(plan={...}) as server:`.
+
+Replies are a function of (model, messages). The ledger gets one JSON line for every completion, flushed before the first
+byte of the response is sent: what stands there is what a provider would charge for. `GET /stats` counts everything,
+refusals included.
+
+Which attempt meets which fault is a function of (seed, model, messages, how often these messages were asked), so that a
+test knows what will happen to every request whatever the timing: see `fault_of`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+# --- the plan: what goes wrong, and when -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What goes wrong. `rates` maps a fault (a key of `BODIES` or of `CONNECTION_FAULTS`, "429" or "5xx") to its share of the attempts.
+
+    `retry_after` are header values drawn for a 429 ("date:5" is an HTTP date in 5 s, None no header). `up_to_attempt` lets
+    later attempts at the same messages pass. `serves` are the only models there are (empty: any). `key` is the only key let
+    in (empty: any). `window` [n, seconds] refuses more than n requests in a window. `models` overrides all of this by model.
+    """
+
+    seed: int = 0
+    rates: Mapping[str, float] = field(default_factory=dict)
+    retry_after: Sequence[str | None] = ("1",)
+    up_to_attempt: int = 1_000_000
+    drip_s: float = 1.0
+    latency: float | None = None
+    serves: Sequence[str] = ()
+    key: str = ""
+    window: tuple[int, float] | None = None
+    models: Mapping[str, Plan] = field(default_factory=dict)
+
+    @staticmethod
+    def of(raw: Mapping[str, Any]) -> Plan:
+        """From JSON. Raises ValueError for a key or a fault there is not."""
+        known = {f.name for f in fields(Plan)}
+        if set(raw) - known:
+            raise ValueError(f"a plan knows the keys {sorted(known)}, not {sorted(set(raw) - known)}")
+        faults = {"429", "5xx", *BODIES, *CONNECTION_FAULTS}
+        unknown = set(raw.get("rates", ())) - faults
+        if unknown:
+            raise ValueError(f"a plan knows the faults {sorted(faults)}, not {sorted(unknown)}")
+        models = {name: Plan.of({**raw, "models": {}, **own}) for name, own in raw.get("models", {}).items()}
+        return Plan(**{**raw, "models": models})
+
+    def model(self, name: str) -> Plan:
+        return self.models.get(name, self)
+
+
+def fault_of(plan: Plan, model: str, messages: Messages, attempt: int) -> str | None:
+    """The fault that attempt number `attempt` (from 1) at these messages meets, or None where it is served."""
+    mine = plan.model(model)
+    if attempt > mine.up_to_attempt:
+        return None
+    draw = _unit("fault", mine.seed, model, hash_of(messages), attempt)
+    for name, rate in mine.rates.items():
+        if draw < rate:
+            return name
+        draw -= rate
+    return None
+
+
+def attempts_needed(plan: Plan, model: str, messages: Messages) -> int:
+    """How often a client must ask until it is served: the planned faults met on the way, and the one that passes."""
+    return next(n for n in range(1, 10_000) if fault_of(plan, model, messages, n) is None)
+
+
+# --- replies -----------------------------------------------------------------------------------------------------------
+
+_WORDS = (
+    "river lantern copper meadow signal harbour winter orchard ladder marble thunder velvet compass granite feather "
+    "island mirror candle bridge walnut canyon whistle saddle pepper anchor basket cobalt drizzle ember fossil"
+).split()
+
+
+def reply(model: str, messages: Messages) -> str:
+    """What `model` says to `messages`: an answer, or a judge's reasons and verdict where the messages ask for one."""
+    text = "\n".join(_content(message) for message in messages)
+    verdict, grade = text.rfind("<verdict>"), text.rfind("<grade>")
+    if verdict < 0 and grade < 0:
+        return _answer(model, messages)
+    if verdict > grade:
+        return _verdict(model, messages)
+    return _grade(model, text, messages)
+
+
+def _answer(model: str, messages: Messages) -> str:
+    name = hash_of(messages)[:8]
+    more = 1 + int(_unit("length", model) * 6)
+    bank = [_WORDS[byte % len(_WORDS)] for byte in hashlib.shake_256(f"{model} {name}".encode()).digest(7 * more + 1)]
+    sentences = [" ".join(bank[7 * n : 7 * n + 7]).capitalize() + "." for n in range(more)]
+    return " ".join([f"The answer to question {name} starts with {bank[-1]}.", *sentences])
+
+
+def _verdict(model: str, messages: Messages) -> str:
+    answers = fenced_answers(_content(messages[-1]))
+    a, b = "\n".join(answers.get("A", ())), "\n".join(answers.get("B", ()))
+    if not answers:
+        choice = ("A", "B", "tie")[int(_unit(model, hash_of(messages)) * 3)]
+    elif _unit("careless", model, hash_of(messages)) < 0.08:
+        choice = "A"
+    else:
+        lead = quality(model, a) - quality(model, b)
+        choice = "tie" if abs(lead) < 0.06 else "A" if lead > 0 else "B"
+    reasons = f"Answer A has {len(a)} characters and answer B has {len(b)}. The {_word(hash_of(messages), 1)} decides."
+    return f"{reasons}\n\n<verdict>{choice}</verdict>"
+
+
+def _grade(model: str, text: str, messages: Messages) -> str:
+    answer = "\n".join(fenced_answers(_content(messages[-1])).get("", ())) or text
+    scale = re.search(r"from (\d+) to (\d+)|(\d+) 到 (\d+)", text)
+    low, high = [int(bound) for bound in scale.groups() if bound] if scale else [1, 10]
+    score = low + round(quality(model, answer) * (high - low))
+    return f"The answer has {len(answer)} characters. It speaks of a {_word(hash_of(answer), 1)}.\n\n<grade>{score}</grade>"
+
+
+def quality(judge: str, answer: str) -> float:
+    """How good a judge finds an answer, 0..1: its length, and a taste that the judge shares with the others for the most part."""
+    length = min(len(answer) / 500, 1.0)
+    return 0.45 * length + 0.4 * _unit("quality", answer) + 0.15 * _unit("taste", judge, answer)
+
+
+def fenced_answers(text: str) -> dict[str, list[str]]:
+    """The answers in a judge's question, by letter ("" for a single one): what stands between marker lines with one code.
+
+    Marker lines are bracketed and end with the same code of hex digits: `[answer A 3f2a...]` to `[end of answer A 3f2a...]`.
+    """
+    markers = list(re.finditer(r"^\[(.*?) ?([0-9a-f]{6,})\]$", text, re.MULTILINE))
+    if not markers:
+        return {}
+    code = Counter(marker[2] for marker in markers).most_common(1)[0][0]
+    markers = [marker for marker in markers if marker[2] == code]
+    answers: dict[str, list[str]] = {}
+    for opening, closing in zip(markers[::2], markers[1::2], strict=False):
+        if re.match(r"answer|回答", opening[1]):
+            letter = re.search(r"\b[AB]\b|(?<=[ 答])[AB]", opening[1])
+            answers.setdefault(letter[0] if letter else "", []).append(text[opening.end() : closing.start()].strip("\n"))
+    return answers
+
+
+def hash_of(value: object) -> str:
+    """Hex SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=dict).encode("ascii")).hexdigest()
+
+
+def _unit(*parts: object) -> float:
+    return int(hash_of(list(parts))[:12], 16) / 16**12
+
+
+def _word(seed: str, n: int) -> str:
+    return _WORDS[int(hash_of([seed, n])[:6], 16) % len(_WORDS)]
+
+
+def _content(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else json.dumps(content)
+
+
+def completion(model: str, messages: Messages) -> dict[str, Any]:
+    """A chat completion as JSON. Tokens are characters by four."""
+    text = reply(model, messages)
+    asked = max(1, sum(len(_content(message)) for message in messages) // 4)
+    written = max(1, len(text) // 4)
+    return {
+        "id": f"chatcmpl-{hash_of([model, messages])[:16]}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": model,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "logprobs": None, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written},
+    }
+
+
+# --- faults ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP response. `served` says whether a provider would charge for it: then it stands in the ledger."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/json"),)
+    served: bool = False
+
+
+def _json(status: int, value: object, *headers: tuple[str, str], served: bool = False) -> Reply:
+    return Reply(status, json.dumps(value).encode(), (("Content-Type", "application/json"), *headers), served)
+
+
+def _error(status: int, message: str, code: str | None = None, *headers: tuple[str, str]) -> Reply:
+    return _json(status, {"error": {"message": message, "type": code or "error", "code": code}}, *headers)
+
+
+def _message(**changes: object) -> Callable[[dict[str, Any], str], Reply]:
+    """A completion whose message and choice are changed: a served one, whatever its worth."""
+
+    def body(done: dict[str, Any], key: str) -> Reply:
+        choice = done["choices"][0]
+        choice["message"].update({k: v for k, v in changes.items() if k != "finish_reason"})
+        choice["finish_reason"] = changes.get("finish_reason", choice["finish_reason"])
+        return _json(200, done, served=True)
+
+    return body
+
+
+def _served(body: bytes, *headers: tuple[str, str]) -> Callable[[dict[str, Any], str], Reply]:
+    return lambda done, key: Reply(200, body, (("Content-Type", "application/json"), *headers), served=True)
+
+
+BODIES: dict[str, Callable[[dict[str, Any], str], Reply]] = {
+    "html200": lambda done, key: Reply(
+        200, b"<!doctype html><html><title>Sign in</title>" + b"<p>hello" * 40, (("Content-Type", "text/html"),)
+    ),
+    "error200": lambda done, key: _json(200, {"error": {"message": f"upstream failed for {key}", "code": 502}}),
+    "empty_choices": lambda done, key: _json(200, {**done, "choices": []}, served=True),
+    "null_content": _message(content=None, finish_reason=None),
+    "empty": _message(content=None),
+    "length": _message(finish_reason="length"),
+    "filter": _message(content=None, finish_reason="content_filter"),
+    "think": _message(content="<think>\nhmm\n</think>\n\nForty-two."),
+    "bad_gzip": _served(b"\x1f\x8b this is no gzip", ("Content-Encoding", "gzip")),
+    "nan": _served(b'{"choices": [{"message": {"content": "x"}, "finish_reason": "stop", "logprobs": NaN}]}'),
+    "deep": _served(b"[" * 200_000),
+    "bad_usage": lambda done, key: _json(200, {**done, "usage": {"prompt_tokens": "12", "completion_tokens": True}}, served=True),
+    "auth401": lambda done, key: _error(401, f"Incorrect API key provided: {key}.", "invalid_api_key", ("X-Echo", key)),
+    "forbidden403": lambda done, key: _error(403, f"The key {key} may not do this", "forbidden"),
+    "notfound404": lambda done, key: _error(404, f"The model `{done['model']}` does not exist", "model_not_found"),
+    "quota429": lambda done, key: _error(429, f"You ({key}) exceeded your current quota", "insufficient_quota"),
+    "context400": lambda done, key: _error(
+        400, "This model's maximum context length is 4096 tokens, you asked for 5000.", "context_length_exceeded"
+    ),
+    "bad400": lambda done, key: _error(400, f"Unsupported parameter: 'temperature' (key {key})", "unsupported_parameter"),
+    "redirect": lambda done, key: Reply(307, b"", (("Location", f"http://user:{key}@127.0.0.1:9/elsewhere?key={key}"),)),
+}
+"""Faults that are a response of their own, from the completion there would have been and the key that came with the request."""
+
+CONNECTION_FAULTS = ("reset", "mute", "drip", "cut")
+"""A connection reset before anything is sent; silence; the right response a byte at a time; half of it, then the end."""
+
+
+# --- the server --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _State:
+    plan: Plan
+    latency: float
+    ledger: int | None
+    seen: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(default_factory=Counter)
+    served: int = 0
+    under_way: int = 0
+    peak: int = 0
+    connections: int = 0
+    window_began: float = float("-inf")
+    window_count: int = 0
+
+    def enter_ledger(self, model: str, body: bytes, messages: Messages, fault: str | None) -> None:
+        """One write of one line: a killed server leaves whole lines."""
+        self.served += 1
+        if self.ledger is None:
+            return
+        line: dict[str, Any] = {
+            "number": self.served,
+            "time": time.time(),
+            "model": model,
+            "body": hashlib.sha256(body).hexdigest(),
+            "messages": hash_of(messages),
+        }
+        if fault is not None:
+            line["fault"] = fault
+        os.write(self.ledger, json.dumps(line).encode() + b"\n")
+
+    def stats(self) -> dict[str, Any]:
+        return {
+            "attempts": self.attempts.total(),
+            "attempts_by_model": self.attempts,
+            "served": self.served,
+            "faults": self.faults,
+            "peak": self.peak,
+            "connections": self.connections,
+        }
+
+
+async def _connection(state: _State, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    state.connections += 1
+    try:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            first, *lines = head.split("\r\n")
+            method, path, _ = first.split(" ", 2)
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
+            await _respond(state, reader, writer, method, path.partition("?")[0], headers, body)
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ValueError):
+        pass  # the client left, or spoke no HTTP
+    finally:
+        writer.close()
+
+
+async def _respond(
+    state: _State,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+) -> None:
+    if (method, path) == ("GET", "/stats"):
+        return await _send(writer, _json(200, state.stats()))
+    if (method, path) == ("GET", "/v1/models"):
+        names = state.plan.serves or ("small-1", "large-1")
+        return await _send(writer, _json(200, {"object": "list", "data": [{"id": n, "object": "model"} for n in names]}))
+    if (method, path) != ("POST", "/v1/chat/completions"):
+        return await _send(writer, _error(404, f"Unknown request URL: {method} {path}"))
+    state.under_way += 1
+    state.peak = max(state.peak, state.under_way)
+    try:
+        return await _complete(state, reader, writer, headers, body)
+    finally:
+        state.under_way -= 1
+
+
+async def _complete(
+    state: _State, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: Mapping[str, str], body: bytes
+) -> None:
+    try:
+        asked = json.loads(body)
+        model, messages = asked["model"], asked["messages"]
+    except (ValueError, KeyError, TypeError):
+        return await _send(writer, _error(400, "the body is no JSON object with a model and messages"))
+    plan = state.plan.model(model)
+    key = headers.get("authorization", "").removeprefix("Bearer ")
+    state.attempts[model] += 1
+    identity = hash_of([model, messages])
+    state.seen[identity] += 1
+    refusal = _refusal(state, plan, model, key)
+    if refusal is not None:
+        state.faults[str(refusal.status)] += 1
+        return await _send(writer, refusal)
+    fault = fault_of(state.plan, model, messages, state.seen[identity])
+    state.faults.update([fault] if fault else [])
+    if fault == "reset":
+        return _reset(writer)
+    if fault == "mute":
+        await reader.read()
+        return None
+    if fault in ("429", "5xx"):
+        return await _send(writer, _planned_error(plan, fault, identity, state.seen[identity]))
+    latency = state.latency if plan.latency is None else plan.latency
+    if latency and (fault is None or fault in CONNECTION_FAULTS):
+        await asyncio.sleep(latency)
+    done = completion(model, messages)
+    answer = BODIES[fault](done, key) if fault in BODIES else _json(200, done, served=True)
+    if answer.served:
+        state.enter_ledger(model, body, messages, fault)
+    if fault == "drip":
+        return await _drip(writer, answer, plan.drip_s)
+    if fault == "cut":
+        whole = _bytes(answer)
+        writer.write(whole[: len(whole) - len(answer.body) // 2])
+        await writer.drain()
+        writer.close()
+        return None
+    return await _send(writer, answer)
+
+
+def _refusal(state: _State, plan: Plan, model: str, key: str) -> Reply | None:
+    """What the plan's standing rules (key, models, window) refuse, whatever the rates say."""
+    if plan.key and key != plan.key:
+        return _error(401, f"Incorrect API key provided: {key}.", "invalid_api_key")
+    if plan.serves and model not in plan.serves:
+        return _error(404, f"The model `{model}` does not exist", "model_not_found")
+    if plan.window is None:
+        return None
+    most, seconds = plan.window
+    now = time.monotonic()
+    if now - state.window_began >= seconds:
+        state.window_began, state.window_count = now, 0
+    state.window_count += 1
+    if state.window_count <= most:
+        return None
+    left = state.window_began + seconds - now
+    return _error(429, "Rate limit reached", "rate_limit_exceeded", ("Retry-After", f"{left:.3f}"))
+
+
+def _planned_error(plan: Plan, fault: str, identity: str, attempt: int) -> Reply:
+    draw = _unit("which", identity, attempt)
+    if fault == "5xx":
+        return _error((500, 502, 503, 504, 529)[int(draw * 5)], "the server is unwell")
+    value = plan.retry_after[int(draw * len(plan.retry_after))]
+    if value is not None and value.startswith("date:"):
+        value = formatdate(time.time() + float(value.removeprefix("date:")), usegmt=True)
+    headers = () if value is None else (("Retry-After", value),)
+    return _error(429, "Rate limit reached", "rate_limit_exceeded", *headers)
+
+
+def _bytes(answer: Reply) -> bytes:
+    lines = [f"HTTP/1.1 {answer.status} Status", *(f"{name}: {value}" for name, value in answer.headers)]
+    head = "\r\n".join([*lines, f"Content-Length: {len(answer.body)}", "", ""])
+    return head.encode("latin-1", "replace") + answer.body
+
+
+async def _send(writer: asyncio.StreamWriter, answer: Reply) -> None:
+    writer.write(_bytes(answer))
+    await writer.drain()
+
+
+async def _drip(writer: asyncio.StreamWriter, answer: Reply, seconds: float) -> None:
+    for byte in _bytes(answer):
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(seconds)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Ends the connection with RST instead of FIN: a close that waits for nothing."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def run(port: int, plan: Plan, latency: float, ledger: Path | None) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    handle = None if ledger is None else os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    state = _State(plan, latency, handle)
+    tasks: set[asyncio.Task[None]] = set()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(_connection(state, reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server = await asyncio.start_server(connected, "127.0.0.1", port, backlog=2048, limit=2**20)
+    print(f"listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
+    await stop.wait()
+    server.close()
+    for task in tuple(tasks):
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# --- the fixture -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its base URL, its process, its books."""
+
+    url: str
+    ledger_path: Path
+    process: subprocess.Popen[str]
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Every completion served so far, oldest first. Can be read after the server has ended."""
+        if not self.ledger_path.exists():
+            return []
+        return [json.loads(line) for line in self.ledger_path.read_text("ascii").split("\n") if line]
+
+    def stats(self) -> dict[str, Any]:
+        """attempts, attempts_by_model, served, faults, peak (most under way at once), connections."""
+        with urllib.request.urlopen(self.url.removesuffix("/v1") + "/stats", timeout=10) as response:
+            stats: dict[str, Any] = json.load(response)
+            return stats
+
+    def stop(self) -> None:
+        """Ends the process with SIGTERM, or with SIGKILL where that does nothing for 5 s. May be called twice."""
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextlib.contextmanager
+def serve(
+    *, plan: Mapping[str, Any] | None = None, latency: float = 0.0, ledger: Path | None = None, port: int = 0
+) -> Iterator[Server]:
+    """Starts the server as a process of its own and ends it afterwards. `plan` is checked here, by `Plan.of`."""
+    Plan.of(plan or {})
+    with tempfile.TemporaryDirectory() as folder:
+        plan_path = Path(folder, "plan.json")
+        plan_path.write_text(json.dumps(plan or {}))
+        books = ledger or Path(folder, "ledger.jsonl")
+        command = [sys.executable, __file__, "--port", str(port), "--latency", str(latency)]
+        command += ["--ledger", str(books), "--plan", str(plan_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("listening on "):
+                raise RuntimeError(f"the server did not start (exit code {process.wait()})")
+            server = Server(line.removeprefix("listening on ").strip(), books, process)
+            try:
+                yield server
+            finally:
+                server.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="An OpenAI-compatible server for tests.")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before every completion")
+    parser.add_argument("--ledger", type=Path, help="JSON Lines file that gets a line for every completion")
+    parser.add_argument("--plan", type=Path, help="JSON file: what goes wrong (see Plan)")
+    given = parser.parse_args()
+    plan = Plan.of(json.loads(given.plan.read_text()) if given.plan else {})
+    asyncio.run(run(given.port, plan, given.latency, given.ledger))
+
+
+if __name__ == "__main__":
+    main()
