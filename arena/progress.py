@@ -69,7 +69,9 @@ class Progress:
             self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bars is not None:
             self._bars.stop()
         elif any(count.total for count in self.counts.values()):
@@ -100,7 +102,11 @@ class Progress:
         elapsed = max(time.monotonic() - self._started, 1e-9)
         if self._bars is not None:
             count = self.counts[model]
-            notes = [f"{count.failed} failed" if count.failed else "", f"{count.stored} stored" if count.stored else "", count.money]
+            notes = [
+                f"{count.failed} failed" if count.failed else "",
+                f"{count.stored} stored" if count.stored else "",
+                count.money,
+            ]
             self._bars.update(
                 self._rows[model],
                 completed=count.done,
@@ -118,7 +124,9 @@ class Progress:
         cost, unpriced = sum(c.cost for c in self.counts.values()), any(c.unpriced for c in self.counts.values())
         left = f", about {(total - done) * elapsed / done:.0f} s left" if 0 < done < total else ""
         money = f", ${cost:.4f}{'+' if unpriced else ''}" if cost else ""
-        self._say(f"{done}/{total} responses, {done / elapsed:.1f}/s{left}, {failed} failed, {stored} from the store{money}")
+        self._say(
+            f"{done}/{total} responses, {done / elapsed:.1f}/s{left}, {failed} failed, {stored} from the store{money}"
+        )
 
     def _say(self, text: str) -> None:
         if self._bars is not None:

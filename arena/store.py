@@ -115,6 +115,9 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        if self._db.in_transaction:  # inside `together`, which commits
+            yield
+            return
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield
@@ -126,6 +129,12 @@ class Store:
                 # Disk full, read-only folder, a file that vanished: what was committed before is safe.
                 raise StoreError(f"{self.path}: can't be written: {error}. What was stored before is safe") from None
             raise
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All or nothing: what is kept inside is committed at the end, or not at all."""
+        with self._transaction():
+            yield
 
     @property
     def salt(self) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Literal
 
 from reports.page import ItemView, JudgmentView
 
@@ -25,7 +27,7 @@ class TurnCase:
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """All readings by one judge of the same candidate(s), whatever the order they were shown in."""
+    """All readings by one judge of the same pair, whatever the order; or, with no `models`, of single answers to the item."""
 
     judge: str
     judging: str
@@ -65,6 +67,15 @@ def group(items: Sequence[ItemView]) -> tuple[CategoryGroup, ...]:
         CategoryGroup(f"category-{number}", category, tuple(cases))
         for number, (category, cases) in enumerate(by_category.items(), 1)
     )
+
+
+def reading(judgment: JudgmentView) -> Literal["unreadable", "preferred", "grade", "other"]:
+    """What kind of thing a judgment's outcome is, so that a page can say it in a sentence."""
+    if judgment.unreadable is not None:
+        return "unreadable"
+    if len(judgment.models) > 1:
+        return "preferred" if judgment.outcome in judgment.models else "other"
+    return "grade" if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?", judgment.outcome) else "other"
 
 
 def _anchors(items: Iterable[ItemView]) -> list[str]:
@@ -112,13 +123,14 @@ def _turns(item: ItemView) -> tuple[TurnCase, ...]:
 def _meetings(item: ItemView) -> tuple[Meeting, ...]:
     met: dict[tuple[str, str, tuple[str, ...]], list[JudgmentView]] = {}
     for judgment in item.judgments:
-        met.setdefault((judgment.judge, judgment.judging, _pair(judgment.models)), []).append(judgment)
+        pair = _pair(judgment.models) if len(judgment.models) > 1 else ()
+        met.setdefault((judgment.judge, judgment.judging, pair), []).append(judgment)
     marked = {_pair(pair) for pair in item.inconsistent}
     differing = {key for key, judgments in met.items() if key[2] in marked and _differ(judgments)}
     # A pair is marked without its judge. Where no judge's readings differ in what is shown here, all of them are marked.
     unexplained = marked - {pair for _, _, pair in differing}
     return tuple(
-        Meeting(key[0], key[1], judgments[0].models, key in differing or key[2] in unexplained, tuple(judgments))
+        Meeting(key[0], key[1], judgments[0].models if key[2] else (), key in differing or key[2] in unexplained, tuple(judgments))
         for key, judgments in met.items()
     )
 

@@ -24,12 +24,23 @@ def number(value: float | None, unit: Unit) -> str:
     return shown.replace("-", "−") + ("%" if unit == "share" else "")
 
 
+def grade(value: float) -> str:
+    """One grade, as it was given: `8`, `8.5`; a mean of several with at most two decimals."""
+    return f"{round(value, 2):g}"
+
+
 def interval(low: float | None, high: float | None, unit: Unit) -> str:
     """Both ends, the sign of the percentage once: `58.0–66.7%`."""
     ends = number(low, unit), number(high, unit)
     if UNKNOWN in ends or any("−" in end for end in ends):
         return " to ".join(ends)
     return f"{ends[0].removesuffix('%')}–{ends[1]}"
+
+
+def ends(low: float, high: float, unit: Unit) -> str:
+    """The ends of a scale, without needless zeros: `0–100%`."""
+    factor = 100 if unit == "share" else 1
+    return f"{low * factor:g} to {high * factor:g}{'%' if unit == 'share' else ''}".replace("-", "−")
 
 
 def bounded(estimate: Estimate) -> bool:

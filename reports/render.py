@@ -38,6 +38,7 @@ def render(page: Page) -> str:
         policy=_policy(css, script),
         notices=sorted(page.notices, key=lambda notice: _NOTICE_ORDER[notice.level]),
         sections=_sections(page),
+        names=sorted({*(row.model for row in page.leaderboard), *page.score_models}),
         plot=charts.dot_plot(page.leaderboard),
         groups=groups,
         datasets=sorted({item.dataset for item in page.items}),
@@ -75,8 +76,10 @@ def _environment() -> Environment:
     environment.filters |= {
         "prose": text.prose,
         "plain": text.plain,
+        "keep": text.keep,
         "name": text.visible_name,
         "number": numbers.number,
+        "grade": numbers.grade,
         "count": numbers.count,
         "money": numbers.money,
         "seconds": numbers.seconds,
@@ -87,8 +90,10 @@ def _environment() -> Environment:
     }
     environment.globals |= {
         "interval": numbers.interval,
+        "ends": numbers.ends,
         "bounded": numbers.bounded,
         "share": numbers.share,
+        "reading": cases.reading,
         "strip": charts.strip,
         "category_scale": charts.category_scale,
     }

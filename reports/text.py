@@ -35,13 +35,14 @@ _JOINERS = "\u200c\u200d"  # Persian words and emoji need them.
 
 
 def visible(text: str) -> str:
-    r"""`text` with everything that cannot be seen or encoded written out: NUL as ␀, a lone surrogate as `\ud83d`.
+    r"""`text` with everything that cannot be seen or encoded written out: NUL as `\x00`, a lone surrogate as `\ud83d`.
 
     Tabs and newlines stay; CR LF becomes LF. The result can be encoded as UTF-8, and `visible` leaves it as it is.
+    (The symbols Unicode has for controls, ␀ and the like, are missing from common fonts.)
     """
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\r\n")
-    return _UNSEEN.sub(_written_out, text) if _UNSEEN.search(text) else text
+    return _UNSEEN.sub(lambda match: _escape(match[0]), text) if _UNSEEN.search(text) else text
 
 
 def visible_name(name: str) -> str:
@@ -51,13 +52,6 @@ def visible_name(name: str) -> str:
         return shown
     formats = {c for c in shown if unicodedata.category(c) == "Cf" and c not in _JOINERS}
     return "".join(_escape(c) if c in formats else c for c in shown)
-
-
-def _written_out(match: re.Match[str]) -> str:
-    char = match[0]
-    if char < " ":
-        return chr(0x2400 + ord(char))
-    return "␡" if char == "\x7f" else _escape(char)
 
 
 def _escape(char: str) -> str:
@@ -85,6 +79,15 @@ def plain(text: str) -> Markup:
     """Text as it is, in a <pre>."""
     # HTML drops a newline right after <pre>, so one is given away.
     return Markup('<pre class="plain">\n') + escape(visible(text)) + Markup("</pre>\n")
+
+
+def keep(line: str, names: Sequence[str]) -> Markup:
+    """A line of our own in which short names do not break: `heron-1` is no word to be hyphenated."""
+    short = sorted((n for n in map(visible_name, names) if "-" in n and len(n) <= 24), key=len, reverse=True)
+    if not short:
+        return escape(visible(line))
+    parts = re.split(f"({'|'.join(map(re.escape, short))})", visible(line))
+    return Markup("").join(Markup('<span class="keep">{}</span>').format(p) if i % 2 else p for i, p in enumerate(parts))
 
 
 _WORD = re.compile(r"[^\W_]+")

@@ -1,0 +1,26 @@
+"""Ratings from battles: pure functions on arrays, frozen results, no I/O."""
+
+from arena.ratings.battles import Battles, Categories
+from arena.ratings.bradley_terry import BradleyTerry, Parameters, fit
+from arena.ratings.intervals import RatingIntervals, bootstrap
+from arena.ratings.leaderboard import Leaderboard, Row, by_category, leaderboard
+from arena.ratings.winrate import MeanInterval, WinRates, mean_interval, wilson, win_rates
+
+__all__ = [
+    "Battles",
+    "BradleyTerry",
+    "Categories",
+    "Leaderboard",
+    "MeanInterval",
+    "Parameters",
+    "RatingIntervals",
+    "Row",
+    "WinRates",
+    "bootstrap",
+    "by_category",
+    "fit",
+    "leaderboard",
+    "mean_interval",
+    "wilson",
+    "win_rates",
+]

@@ -80,8 +80,8 @@ class Battles:
         names = _model_names(model_a, model_b, models)
         a = _codes("model_a", model_a, names)
         b = _codes("model_b", model_b, names)
-        shares = _numbers("preference", preference)
-        weights = np.ones(n) if weight is None else _numbers("weight", weight)
+        shares = numbers("preference", preference)
+        weights = np.ones(n) if weight is None else numbers("weight", weight)
 
         def battle(row: int) -> str:
             return f"{model_a[row]!r} against {model_b[row]!r}"
@@ -105,7 +105,7 @@ class Battles:
             b=_frozen(b),
             preference=_frozen(shares),
             weight=_frozen(weights),
-            cluster=_frozen(_cluster_codes(cluster)),
+            cluster=_frozen(cluster_codes(cluster)),
             category=coded,
         )
 
@@ -191,8 +191,10 @@ def _codes(column: str, values: Sequence[str], names: Sequence[str]) -> IntArray
         raise ValueError(f"row {row}: {column} {values[row]!r} is not among the models named") from None
 
 
-def _numbers(column: str, values: Numbers) -> FloatArray:
-    """A fresh float array. numpy alone would turn None into NaN and the text "1" into a number."""
+def numbers(column: str, values: Numbers) -> FloatArray:
+    """A fresh float array; ValueError, naming the row, for what is no number. numpy alone would turn None into NaN and
+    the text "1" into a number.
+    """
     array = np.asarray(values)
     if array.ndim != 1:
         raise ValueError(f"{column} must be one column of numbers, not of shape {array.shape}")
@@ -203,14 +205,18 @@ def _numbers(column: str, values: Numbers) -> FloatArray:
     return array.astype(np.float64)
 
 
-def _cluster_codes(labels: Sequence[Hashable] | NDArray[np.integer[Any]]) -> IntArray:
+def cluster_codes(labels: Sequence[Hashable] | NDArray[np.integer[Any]]) -> IntArray:
+    """Prompt ids as integers from 0, in the ids' sorted order; ValueError for ids that are missing or cannot be
+    sorted.
+    """
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu":
-        return np.unique(labels, return_inverse=True)[1].astype(np.intp)
+        codes: IntArray = np.unique(labels, return_inverse=True)[1].astype(np.intp)
+        return codes
     for row, label in enumerate(labels):
-        if label is None or label != label:
+        if label is None or isinstance(label, float):
             raise ValueError(f"row {row}: the prompt is {label!r}; every battle needs the id of its prompt")
     try:
-        ordered = sorted(set(labels))  # type: ignore[type-var]
+        ordered = sorted(set(labels))
     except TypeError as error:
         raise ValueError(f"prompt ids must be of one sortable kind ({error}); make them all strings") from None
     code = {label: index for index, label in enumerate(ordered)}

@@ -1,7 +1,7 @@
 """Bradley-Terry ratings by maximum likelihood.
 
-P(a beats b) = 1 / (1 + base^((R_b - R_a) / scale)); a tie counts as half a win for each side. R = mean + scale / ln(base) *
-beta, where beta are the natural-log strengths. (Bradley & Terry 1952; conditions for a maximum: Ford 1957.)
+P(a beats b) = 1 / (1 + base^((R_b - R_a) / scale)); a tie counts as half a win for each side. R = mean + scale /
+ln(base) * beta, where beta are the natural-log strengths. (Bradley & Terry 1952; conditions for a maximum: Ford 1957.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from arena.ratings import wording
 from arena.ratings.battles import Battles, BoolArray, FloatArray, IntArray
 from arena.ratings.connectivity import NOTHING, components, groups, outside_the_largest, tie_prior
 from arena.ratings.newton import maximise
-from arena.ratings.pairs import Pairs, count_pairs, mean_meeting
+from arena.ratings.pairs import Pairs, count_pairs, mean_meeting, summed
 
 FAINT = 0.05
 """A rating bound by wins (or losses) of less than this share of an average battle is finite, but worth a warning."""
@@ -40,7 +40,9 @@ class Parameters:
         if not (isfinite(self.scale) and self.scale > 0 and isfinite(self.base) and self.base > 1):
             raise ValueError(f"scale must be > 0 and base > 1, not {self.scale} and {self.base}")
         if not (isfinite(self.tolerance) and self.tolerance > 0 and self.max_iterations >= 1):
-            raise ValueError(f"tolerance must be > 0 and max_iterations >= 1, not {self.tolerance}, {self.max_iterations}")
+            raise ValueError(
+                f"tolerance must be > 0 and max_iterations >= 1, not {self.tolerance}, {self.max_iterations}"
+            )
         if not (isfinite(self.prior) and self.prior > 0):
             raise ValueError(f"prior must be a positive number of meetings, not {self.prior}")
 
@@ -94,8 +96,8 @@ def fit(
     (which fixes only the models connected with it). The fit stops when a Newton step changes no difference of
     natural-log strengths by more than `tolerance`.
 
-    Where some models won (or lost) everything against the rest, no finite maximum exists. Then, and only then, and only on
-    the pairs across the gap, a weak prior is added: each separated group gets `prior` more meetings, tied (see
+    Where some models won (or lost) everything against the rest, no finite maximum exists. Then, and only then, and
+    only on the pairs across the gap, a weak prior is added: each separated group gets `prior` more meetings, tied (see
     `connectivity.tie_prior`); a meeting weighs as much as an average pair's battles on one prompt. A warning says so.
 
     Raises ValueError for an anchor that is not among the models, and for parameters out of range.
@@ -225,6 +227,6 @@ def _across(pairs: Pairs, group: IntArray) -> tuple[FloatArray, FloatArray]:
     out = i != j
     i, j, wins_i, wins_j = i[out], j[out], pairs.wins_i[out], pairs.wins_j[out]
     size = int(group.max()) + 1
-    won = np.bincount(i, wins_i, minlength=size) + np.bincount(j, wins_j, minlength=size)
-    lost = np.bincount(i, wins_j, minlength=size) + np.bincount(j, wins_i, minlength=size)
+    won = summed(i, wins_i, size) + summed(j, wins_j, size)
+    lost = summed(i, wins_j, size) + summed(j, wins_i, size)
     return won, lost

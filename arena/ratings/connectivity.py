@@ -1,22 +1,25 @@
 """Which models the battles connect, whether a finite maximum exists, and the weak prior where it does not.
 
-Ratings of two models can be compared only where a path of battles leads from one to the other. The likelihood has a finite
-maximum only where such paths exist in the graph "i won or tied a battle against j", in both directions (Ford 1957; Zermelo
-1929): otherwise some group won everything against the rest, and its ratings run away to infinity.
+Ratings of two models can be compared only where a path of battles leads from one to the other. The likelihood has a
+finite maximum only where such paths exist in the graph "i won or tied a battle against j", in both directions (Ford
+1957; Zermelo 1929): otherwise some group won everything against the rest, and its ratings run away to infinity.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from arena.ratings.battles import BoolArray, FloatArray, IntArray
-from arena.ratings.pairs import Pairs
+from arena.ratings.pairs import Pairs, summed
 
 NOTHING = 1e-6
-"""A side whose wins come to less than this share of an average battle has not won: the maximum it would give, if finite,
-lies where floating point no longer tells strengths apart (a judge's log-probabilities do give preferences of 1 - 1e-16).
+"""A side whose wins come to less than this share of an average battle has not won: the maximum it would give, if
+finite, lies where floating point no longer tells strengths apart (a judge's log-probabilities do give preferences of 1
+- 1e-16).
 """
 
 
@@ -47,20 +50,20 @@ def outside_the_largest(group: IntArray) -> BoolArray:
 def tie_prior(group: IntArray, i: IntArray, j: IntArray, met: FloatArray, weight: float) -> FloatArray:
     """The weight of ties (m) that gives separated groups a finite maximum and touches no pair within a group.
 
-    Each group gets ties of at least `weight` in all, shared over the battles that it had with other groups in proportion
-    to their weight `met`; a pair takes the larger of its two groups' shares. For two models this is `weight` more battles,
-    tied: with weight 1, half a win for each side, Jeffreys' prior for a proportion. Counting a group and not a pair keeps
-    the prior weak for a model that met a hundred others once each.
+    Each group gets ties of at least `weight` in all, shared over the battles that it had with other groups in
+    proportion to their weight `met`; a pair takes the larger of its two groups' shares. For two models this is
+    `weight` more battles, tied: with weight 1, half a win for each side, Jeffreys' prior for a proportion. Counting a
+    group and not a pair keeps the prior weak for a model that met a hundred others once each.
     """
     between = group[i] != group[j]
-    total = np.bincount(group[i[between]], met[between], minlength=group.max() + 1)
-    total += np.bincount(group[j[between]], met[between], minlength=group.max() + 1)
+    size = int(group.max()) + 1
+    total = summed(group[i[between]], met[between], size) + summed(group[j[between]], met[between], size)
     ties = np.zeros(len(i))
     ties[between] = weight * met[between] / np.minimum(total[group[i[between]]], total[group[j[between]]])
     return ties
 
 
-def _label(k: int, source: IntArray, target: IntArray, connection: str) -> IntArray:
+def _label(k: int, source: IntArray, target: IntArray, connection: Literal["weak", "strong"]) -> IntArray:
     graph = coo_array((np.ones(len(source), dtype=np.int8), (source, target)), shape=(k, k)).tocsr()
     return connected_components(graph, directed=True, connection=connection)[1].astype(np.intp)
 
@@ -80,4 +83,4 @@ def _reach_all(k: int, i: IntArray, j: IntArray, forward: BoolArray, backward: B
         grown[row, i[pair]] = True
         reached[fresh] = grown
         fresh = fresh[(grown != now).any(axis=1) & ~grown.all(axis=1)]
-    return reached.all(axis=1)
+    return np.asarray(reached.all(axis=1))

@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
-from scipy.special import expit
 
 from arena.ratings.battles import FloatArray, IntArray
 
 DENSE_MODELS = 400
 """Up to this many models the Newton step is solved densely; above, by conjugate gradients on the pairs that met."""
 
-CELLS = 4_000_000
-"""About how many numbers one block of rounds may hold, to bound memory (32 MB an array)."""
+CG_ACCURACY = 1e-6
+"""By how much conjugate gradients reduce the residual of one Newton step; the next step corrects what is left."""
+
+CELLS = 500_000
+"""About how many numbers one block of rounds may hold, so that its arrays stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,9 +45,9 @@ def maximise(
 ) -> Maximum:
     """The strengths that maximise sum(wins_i log p + wins_j log(1 - p)) with p = 1 / (1 + exp(beta_j - beta_i)).
 
-    `i`, `j` (m) are the pairs, `wins_i`, `wins_j` (R, m) the wins in each round, `start` (k) where all rounds begin. The
-    pairs must connect all k models and each round must have a finite maximum. A round stops when its Newton step is at
-    most `tolerance`; the error left is then of the order of the tolerance squared.
+    `i`, `j` (m) are the pairs, `wins_i`, `wins_j` (R, m) the wins in each round, `start` (k) where all rounds begin.
+    The pairs must connect all k models and each round must have a finite maximum. A round stops when its Newton step
+    is at most `tolerance`; the error left is then of the order of the tolerance squared.
     """
     rounds, k = len(wins_i), len(start)
     block = max(1, CELLS // max(len(i), k * k if k <= DENSE_MODELS else k))
@@ -76,10 +78,10 @@ def _maximise(
         solve = _solve_densely if k <= DENSE_MODELS else _solve_sparsely
         step = solve(curvature, gradient, i, j, sides)
         reach = np.ptp(step, axis=1)
-        # Along a step that changes no difference of strengths by more than D, the third derivative of the log-likelihood
-        # is at most D times the second, since |s''| <= s' for the logistic function s. So a share log(1 + D) / D of the
-        # step cannot lower the likelihood (generalised self-concordance: Sun & Tran-Dinh 2019): no line search is
-        # needed, and the share tends to 1 as the steps shrink.
+        # Along a step that changes no difference of strengths by more than D, the third derivative of the log-
+        # likelihood is at most D times the second, since |s''| <= s' for the logistic function s. So a share log(1 +
+        # D) / D of the step cannot lower the likelihood (generalised self-concordance: Sun & Tran-Dinh 2019): no line
+        # search is needed, and the share tends to 1 as the steps shrink.
         share = np.log1p(reach) / np.where(reach > 0.0, reach, 1.0)
         moved = beta[active] + share[:, None] * step
         beta[active] = moved - moved.mean(axis=1, keepdims=True)
@@ -103,7 +105,9 @@ def _slopes(
 ) -> tuple[FloatArray, FloatArray]:
     """The gradient (R, k) of the log-likelihood and each pair's part of its negative second derivative (R, m)."""
     difference = beta[:, i] - beta[:, j]
-    p_i, p_j = expit(difference), expit(-difference)
+    odds_j = np.exp(np.minimum(-difference, 700.0))
+    p_i = 1.0 / (1.0 + odds_j)
+    p_j = odds_j * p_i
     # Written with both chances, because wins_i - met * p_i would lose all digits where one side hardly ever wins.
     flow = wins_i * p_j - wins_j * p_i
     return (sides.T @ flow.T).T, (wins_i + wins_j) * p_i * p_j
@@ -127,29 +131,25 @@ def _solve_densely(
 def _solve_sparsely(
     curvature: FloatArray, gradient: FloatArray, i: IntArray, j: IntArray, sides: csr_array[Any]
 ) -> FloatArray:
-    k = gradient.shape[1]
-    where = (np.concatenate([i, j, np.arange(k)]), np.concatenate([j, i, np.arange(k)]))
-    steps = np.zeros_like(gradient)
-    for row, (edges, target) in enumerate(zip(curvature, gradient, strict=True)):
-        diagonal = abs(sides).T @ edges
-        hessian = coo_array((np.concatenate([-edges, -edges, diagonal]), where), shape=(k, k)).tocsr()
-        steps[row] = _conjugate_gradients(hessian, diagonal, target)
-    return steps
+    """The Newton steps (R, k) by conjugate gradients."""
+    steps = [_conjugate_gradients(edges, target, sides) for edges, target in zip(curvature, gradient, strict=True)]
+    return np.stack(steps)
 
 
-def _conjugate_gradients(hessian: csr_array[Any], diagonal: FloatArray, target: FloatArray) -> FloatArray:
-    """Solve hessian @ x = target, scaled by the diagonal. The matrix is singular along the constant vector, to which the
-    target is orthogonal: that direction never enters.
+def _conjugate_gradients(edges: FloatArray, target: FloatArray, sides: csr_array[Any]) -> FloatArray:
+    """Solve (sides^T diag(edges) sides) @ x = target, scaled by the diagonal. The matrix is singular along the constant
+    vector, to which the target is orthogonal: that direction never enters.
     """
+    diagonal = abs(sides).T @ edges
     x = np.zeros_like(target)
     residual = target - target.mean()
     scaled = residual / diagonal
     direction, product = scaled, residual @ scaled
-    enough = 1e-20 * product
+    enough = CG_ACCURACY**2 * product
     for _ in range(10 * len(target)):
         if product <= enough:
             break
-        image = hessian @ direction
+        image = sides.T @ (edges * (sides @ direction))
         length = product / (direction @ image)
         x += length * direction
         residual = residual - length * image

@@ -45,8 +45,8 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptPairs:
-    """The cells in which a prompt made a pair meet with positive weight: `prompt` counts from 0 to `prompts` - 1 over the
-    prompts that occur, `pair` indexes `pairs`.
+    """The cells in which a prompt made a pair meet with positive weight: `prompt` counts from 0 to `prompts` - 1 over
+    the prompts that occur, `pair` indexes `pairs`.
     """
 
     pairs: Pairs
@@ -57,7 +57,9 @@ class PromptPairs:
     wins_j: FloatArray
 
     def table(self, kept: IntArray) -> csr_array[Any]:
-        """Wins as a sparse (prompts, 2 x kept pairs) matrix: first those of the `i` sides, then those of the `j` sides."""
+        """Wins as a sparse (prompts, 2 x kept pairs) matrix: first those of the `i` sides, then those of the `j`
+        sides.
+        """
         column = np.full(len(self.pairs.i), -1, dtype=np.intp)
         column[kept] = np.arange(len(kept))
         cells = np.flatnonzero(column[self.pair] >= 0)
@@ -66,11 +68,36 @@ class PromptPairs:
         where = (np.concatenate([rows, rows]), np.concatenate([columns, columns + len(kept)]))
         return coo_array((values, where), shape=(self.prompts, 2 * len(kept))).tocsr()
 
+    def kinds(self) -> tuple[IntArray, IntArray]:
+        """One prompt for each kind of prompt (sorted), and how many there are of the kind. Prompts on which nothing
+        but the same result of the same pair occurred are of one kind; every other prompt is a kind of its own. Where
+        each battle has a prompt of its own, a million prompts come to some thousand kinds.
+        """
+        lone = np.flatnonzero(np.bincount(self.prompt, minlength=self.prompts)[self.prompt] == 1)
+        # Stable, and the cells are sorted by prompt: the first cell of a kind has its smallest prompt, so that the
+        # kinds' order depends on the prompts' ids alone.
+        order = lone[np.lexsort((self.wins_j[lone], self.wins_i[lone], self.pair[lone]))]
+        keys = np.stack([self.pair[order], self.wins_i[order], self.wins_j[order]])
+        first = np.flatnonzero(np.concatenate([[True], (keys[:, 1:] != keys[:, :-1]).any(axis=0)])[: len(order)])
+        sizes = np.diff(np.append(first, len(order)))
+        others = np.setdiff1d(self.prompt, self.prompt[lone])
+        prompts = np.concatenate([self.prompt[order[first]], others])
+        by_prompt = np.argsort(prompts)
+        return prompts[by_prompt], np.concatenate([sizes, np.ones(len(others), dtype=np.intp)])[by_prompt]
+
     def prompts_of_models(self) -> IntArray:
         """How many prompts each model was met on."""
-        cells = np.concatenate([self.prompt, self.prompt]), np.concatenate([self.pairs.i[self.pair], self.pairs.j[self.pair]])
+        cells = (
+            np.concatenate([self.prompt, self.prompt]),
+            np.concatenate([self.pairs.i[self.pair], self.pairs.j[self.pair]]),
+        )
         seen = coo_array((np.ones(len(cells[0])), cells), shape=(self.prompts, self.pairs.models)).tocsr()
-        return np.bincount(seen.indices, minlength=self.pairs.models)
+        return np.bincount(seen.indices.astype(np.intp), minlength=self.pairs.models)
+
+
+def summed(codes: IntArray, values: FloatArray, size: int) -> FloatArray:
+    """The sum of the values of each code from 0 to size - 1."""
+    return np.bincount(codes, values, minlength=size).astype(np.float64, copy=False)
 
 
 def count_pairs(battles: Battles) -> Pairs:
@@ -78,13 +105,13 @@ def count_pairs(battles: Battles) -> Pairs:
     k = len(battles.models)
     code, win_i, win_j = _sides(battles)
     if k * k <= DENSE_CODES:
-        wins_i = np.bincount(code, win_i, minlength=k * k)
-        wins_j = np.bincount(code, win_j, minlength=k * k)
+        wins_i = summed(code, win_i, k * k)
+        wins_j = summed(code, win_j, k * k)
         codes = np.flatnonzero(wins_i + wins_j)
         wins_i, wins_j = wins_i[codes], wins_j[codes]
     else:
         codes, place = np.unique(code, return_inverse=True)
-        wins_i, wins_j = np.bincount(place, win_i), np.bincount(place, win_j)
+        wins_i, wins_j = summed(place, win_i, len(codes)), summed(place, win_j, len(codes))
     return Pairs(k, codes // k, codes % k, wins_i, wins_j)
 
 
@@ -95,14 +122,15 @@ def count_prompt_pairs(battles: Battles) -> PromptPairs:
     codes, pair = np.unique(code, return_inverse=True)
     prompts, prompt = np.unique(battles.cluster[battles.weight > 0.0], return_inverse=True)
     cells, place = np.unique(prompt * len(codes) + pair, return_inverse=True)
-    wins_i, wins_j = np.bincount(place, win_i), np.bincount(place, win_j)
-    pairs = Pairs(k, codes // k, codes % k, np.bincount(pair, win_i), np.bincount(pair, win_j))
+    wins_i, wins_j = summed(place, win_i, len(cells)), summed(place, win_j, len(cells))
+    m = len(codes)
+    pairs = Pairs(k, codes // k, codes % k, summed(pair, win_i, m), summed(pair, win_j, m))
     return PromptPairs(pairs, len(prompts), cells // len(codes), cells % len(codes), wins_i, wins_j)
 
 
 def mean_meeting(battles: Battles) -> float:
-    """The mean weight of a meeting, that is of all battles of one pair on one prompt: the natural unit of evidence, which
-    neither more judges nor both orders change. 0 where no battle has weight.
+    """The mean weight of a meeting, that is of all battles of one pair on one prompt: the natural unit of evidence,
+    which neither more judges nor both orders change. 0 where no battle has weight.
     """
     counts = battles.weight > 0.0
     if not counts.any():
@@ -114,7 +142,7 @@ def mean_meeting(battles: Battles) -> float:
 
 
 def _sides(battles: Battles) -> tuple[IntArray, FloatArray, FloatArray]:
-    """For each battle of positive weight: its pair as low x k + high, and the weighted win of the low and high model."""
+    """For each battle of positive weight: its pair as low x k + high, and the weighted wins of low and of high."""
     a, b, preference, weight = battles.a, battles.b, battles.preference, battles.weight
     counts = weight > 0.0
     if not counts.all():

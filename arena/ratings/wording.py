@@ -8,7 +8,7 @@ NAMES_SHOWN = 8
 
 
 def listed(names: Sequence[str]) -> str:
-    """"a", "a and b", "a, b and c"; a long list is cut with a count."""
+    """ "a", "a and b", "a, b and c"; a long list is cut with a count."""
     if len(names) > NAMES_SHOWN:
         return f"{', '.join(names[: NAMES_SHOWN - 1])} and {len(names) - NAMES_SHOWN + 1} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
@@ -44,16 +44,16 @@ def no_maximum(winners: Sequence[str], losers: Sequence[str], between: Sequence[
     several = len(winners) + len(losers) + len(between) > 1
     rating = "their ratings have" if several else "its rating has"
     return (
-        f"{'; '.join(filter(None, facts))}: {rating} no finite maximum-likelihood value, and what is shown rests on a weak "
-        f"prior (as if {'each group of them' if several else 'it'} had met the others {prior:g} more time"
+        f"{'; '.join(filter(None, facts))}: {rating} no finite maximum-likelihood value; what is shown rests on a "
+        f"weak prior (as if {'each group of them' if several else 'it'} had met the others {prior:g} more time"
         f"{'' if prior == 1 else 's'}, with a tie)."
     )
 
 
 def hardly_bounded(names: Sequence[str], share: float) -> str:
     return (
-        f"{listed(names)}: the wins, or the losses, that bind {_them(names)} to the other models come to less than {share:g} of "
-        f"a battle in all; the rating is finite but hardly bounded."
+        f"{listed(names)}: the wins, or the losses, that bind {_them(names)} to the other models come to less than "
+        f"{share:g} of a battle in all; the rating is finite but hardly bounded."
     )
 
 
@@ -69,9 +69,10 @@ def one_prompt(names: Sequence[str]) -> str:
 
 
 def few_prompts(names: Sequence[str], fewest: int, enough: int) -> str:
+    more = " or a few more" if len(names) > 1 else ""
     return (
-        f"{listed(names)}: met on only {fewest} prompts{' or a few more' if len(names) > 1 else ''}; an interval from fewer than "
-        f"{enough} prompts is rough and usually too narrow."
+        f"{listed(names)}: met on only {fewest} prompts{more}; an interval from fewer than {enough} prompts is rough "
+        f"and usually too narrow."
     )
 
 

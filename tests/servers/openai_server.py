@@ -1,13 +1,13 @@
-"""A real HTTP server that speaks enough of the OpenAI API to test clients against: it answers, judges, keeps a ledger, and
-misbehaves on demand. Standard library only.
+"""A real HTTP server that speaks enough of the OpenAI API to test clients against: it answers, judges, keeps a ledger,
+and misbehaves on demand. Standard library only.
 
     python tests/servers/openai_server.py --port 0 --ledger ledger.jsonl --latency 0.05 --plan plan.json
 
 prints `listening on http://127.0.0.1:PORT/v1`. In a test: `with serve(plan={...}) as server:`.
 
-Replies are a function of (model, messages). The ledger gets one JSON line for every completion, flushed before the first
-byte of the response is sent: what stands there is what a provider would charge for. `GET /stats` counts everything,
-refusals included.
+Replies are a function of (model, messages). The ledger gets one JSON line for every completion, written before the
+first byte of the response is sent: what stands there is what a provider would charge for. `GET /stats` counts
+everything, refusals included.
 
 Which attempt meets which fault is a function of (seed, model, messages, how often these messages were asked), so that a
 test knows what will happen to every request whatever the timing: see `fault_of`.
@@ -40,16 +40,18 @@ from typing import Any
 Messages = Sequence[Mapping[str, Any]]
 
 
-# --- the plan: what goes wrong, and when -------------------------------------------------------------------------------
+# -- the plan: what goes wrong, and when ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What goes wrong. `rates` maps a fault (a key of `BODIES` or of `CONNECTION_FAULTS`, "429" or "5xx") to its share of the attempts.
+    """What goes wrong.
 
-    `retry_after` are header values drawn for a 429 ("date:5" is an HTTP date in 5 s, None no header). `up_to_attempt` lets
-    later attempts at the same messages pass. `serves` are the only models there are (empty: any). `key` is the only key let
-    in (empty: any). `window` [n, seconds] refuses more than n requests in a window. `models` overrides all of this by model.
+    `rates` maps a fault ("429", "5xx", a key of `BODIES` or one of `CONNECTION_FAULTS`) to its share of the attempts.
+    `retry_after` are header values drawn for a 429 ("date:5" is an HTTP date in 5 s, None no header). Attempts at the
+    same messages after number `up_to_attempt` meet no fault. `serves` are the only models there are (empty: any), `key`
+    is the only key let in (empty: any), `window` [n, seconds] refuses more than n requests in a window. `models`
+    overrides all of this by model.
     """
 
     seed: int = 0
@@ -98,12 +100,13 @@ def attempts_needed(plan: Plan, model: str, messages: Messages) -> int:
     return next(n for n in range(1, 10_000) if fault_of(plan, model, messages, n) is None)
 
 
-# --- replies -----------------------------------------------------------------------------------------------------------
+# -- replies ----------------------------------------------------------------------------------------------------------
 
 _WORDS = (
-    "river lantern copper meadow signal harbour winter orchard ladder marble thunder velvet compass granite feather "
-    "island mirror candle bridge walnut canyon whistle saddle pepper anchor basket cobalt drizzle ember fossil"
-).split()
+    *("river", "lantern", "copper", "meadow", "signal", "harbour", "winter", "orchard", "ladder", "marble"),
+    *("thunder", "velvet", "compass", "granite", "feather", "island", "mirror", "candle", "bridge", "walnut"),
+    *("canyon", "whistle", "saddle", "pepper", "anchor", "basket", "cobalt", "drizzle", "ember", "fossil"),
+)
 
 
 def reply(model: str, messages: Messages) -> str:
@@ -144,19 +147,20 @@ def _grade(model: str, text: str, messages: Messages) -> str:
     scale = re.search(r"from (\d+) to (\d+)|(\d+) 到 (\d+)", text)
     low, high = [int(bound) for bound in scale.groups() if bound] if scale else [1, 10]
     score = low + round(quality(model, answer) * (high - low))
-    return f"The answer has {len(answer)} characters. It speaks of a {_word(hash_of(answer), 1)}.\n\n<grade>{score}</grade>"
+    reasons = f"The answer has {len(answer)} characters. It speaks of a {_word(hash_of(answer), 1)}."
+    return f"{reasons}\n\n<grade>{score}</grade>"
 
 
 def quality(judge: str, answer: str) -> float:
-    """How good a judge finds an answer, 0..1: its length, and a taste that the judge shares with the others for the most part."""
+    """How good a judge finds an answer, 0..1: its length, and a taste that judges share for the most part."""
     length = min(len(answer) / 500, 1.0)
     return 0.45 * length + 0.4 * _unit("quality", answer) + 0.15 * _unit("taste", judge, answer)
 
 
 def fenced_answers(text: str) -> dict[str, list[str]]:
-    """The answers in a judge's question, by letter ("" for a single one): what stands between marker lines with one code.
+    """The answers in a judge's question, by letter ("" for a single one): what stands between marker lines.
 
-    Marker lines are bracketed and end with the same code of hex digits: `[answer A 3f2a...]` to `[end of answer A 3f2a...]`.
+    Marker lines are bracketed and end with one code of hex digits: `[answer A 3f2a9c]`, `[end of answer A 3f2a9c]`.
     """
     markers = list(re.finditer(r"^\[(.*?) ?([0-9a-f]{6,})\]$", text, re.MULTILINE))
     if not markers:
@@ -167,7 +171,8 @@ def fenced_answers(text: str) -> dict[str, list[str]]:
     for opening, closing in zip(markers[::2], markers[1::2], strict=False):
         if re.match(r"answer|回答", opening[1]):
             letter = re.search(r"\b[AB]\b|(?<=[ 答])[AB]", opening[1])
-            answers.setdefault(letter[0] if letter else "", []).append(text[opening.end() : closing.start()].strip("\n"))
+            answer = text[opening.end() : closing.start()].strip("\n")
+            answers.setdefault(letter[0] if letter else "", []).append(answer)
     return answers
 
 
@@ -199,12 +204,19 @@ def completion(model: str, messages: Messages) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 0,
         "model": model,
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "logprobs": None, "finish_reason": "stop"}],
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
         "usage": {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written},
     }
 
 
-# --- faults ------------------------------------------------------------------------------------------------------------
+# -- faults -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +267,7 @@ BODIES: dict[str, Callable[[dict[str, Any], str], Reply]] = {
     "bad_gzip": _served(b"\x1f\x8b this is no gzip", ("Content-Encoding", "gzip")),
     "nan": _served(b'{"choices": [{"message": {"content": "x"}, "finish_reason": "stop", "logprobs": NaN}]}'),
     "deep": _served(b"[" * 200_000),
-    "bad_usage": lambda done, key: _json(200, {**done, "usage": {"prompt_tokens": "12", "completion_tokens": True}}, served=True),
+    "bad_usage": lambda done, key: _json(200, {**done, "usage": {"prompt_tokens": "12"}}, served=True),
     "auth401": lambda done, key: _error(401, f"Incorrect API key provided: {key}.", "invalid_api_key", ("X-Echo", key)),
     "forbidden403": lambda done, key: _error(403, f"The key {key} may not do this", "forbidden"),
     "notfound404": lambda done, key: _error(404, f"The model `{done['model']}` does not exist", "model_not_found"),
@@ -263,16 +275,16 @@ BODIES: dict[str, Callable[[dict[str, Any], str], Reply]] = {
     "context400": lambda done, key: _error(
         400, "This model's maximum context length is 4096 tokens, you asked for 5000.", "context_length_exceeded"
     ),
-    "bad400": lambda done, key: _error(400, f"Unsupported parameter: 'temperature' (key {key})", "unsupported_parameter"),
-    "redirect": lambda done, key: Reply(307, b"", (("Location", f"http://user:{key}@127.0.0.1:9/elsewhere?key={key}"),)),
+    "bad400": lambda done, key: _error(400, f"Unsupported parameter: 'top_k' (key {key})", "unsupported_parameter"),
+    "redirect": lambda done, key: Reply(307, b"", (("Location", f"http://u:{key}@127.0.0.1:9/elsewhere?key={key}"),)),
 }
-"""Faults that are a response of their own, from the completion there would have been and the key that came with the request."""
+"""Faults that are a response of their own, made of the completion there would have been and the key that came."""
 
 CONNECTION_FAULTS = ("reset", "mute", "drip", "cut")
-"""A connection reset before anything is sent; silence; the right response a byte at a time; half of it, then the end."""
+"""A reset before anything is sent; silence; the right response a byte at a time; half of it, then the end."""
 
 
-# --- the server --------------------------------------------------------------------------------------------------------
+# -- the server -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -324,7 +336,8 @@ async def _connection(state: _State, reader: asyncio.StreamReader, writer: async
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.split("\r\n")
             method, path, _ = first.split(" ", 2)
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+            pairs = (line.partition(":") for line in lines if line)
+            headers = {name.lower(): value.strip() for name, _, value in pairs}
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             await _respond(state, reader, writer, method, path.partition("?")[0], headers, body)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ValueError):
@@ -346,7 +359,8 @@ async def _respond(
         return await _send(writer, _json(200, state.stats()))
     if (method, path) == ("GET", "/v1/models"):
         names = state.plan.serves or ("small-1", "large-1")
-        return await _send(writer, _json(200, {"object": "list", "data": [{"id": n, "object": "model"} for n in names]}))
+        listed = [{"id": name, "object": "model"} for name in names]
+        return await _send(writer, _json(200, {"object": "list", "data": listed}))
     if (method, path) != ("POST", "/v1/chat/completions"):
         return await _send(writer, _error(404, f"Unknown request URL: {method} {path}"))
     state.under_way += 1
@@ -478,7 +492,7 @@ async def run(port: int, plan: Plan, latency: float, ledger: Path | None) -> Non
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-# --- the fixture -------------------------------------------------------------------------------------------------------
+# -- the fixture ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from arena.cli.options import WORK_DIR
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(["models", "datasets", "prompts", "suites", "runs"]))
+@click.argument("words", nargs=-1, metavar="[WORD...]")
+@WORK_DIR
+def command(kind: str, words: tuple[str, ...], work_dir: Path) -> None:
+    """Show what there is of a kind, one a line; only lines that hold every WORD. `runs` are those of the work dir."""
+    if kind == "runs":
+        from arena.cli.options import opened
+
+        with opened(work_dir) as store:
+            rows = [(run.run, f"{run.status}: {run.title or '(no title)'}") for run in store.runs()]
+        rows = [row for row in rows if all(word.lower() in " ".join(row).lower() for word in words)]
+    else:
+        from arena.catalog import matching
+
+        rows = [(entry.name, entry.description) for entry in matching(kind, words)]  # type: ignore[arg-type]
+    if not rows:
+        asked = f" that match {' '.join(words)!r}" if words else ""
+        click.echo(f"no {kind}{asked}", err=True)
+        raise SystemExit(1)
+    width = max(len(name) for name, _ in rows)
+    for name, description in rows:
+        click.echo(f"{name:<{width}}  {description}".rstrip())

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from arena.cli.options import WORK_DIR, told
+
+
+@click.command("run")
+@click.argument("config", required=False)
+@click.option(
+    "--models", multiple=True, metavar="NAME...", help="Candidates: catalogue names, files, or backend:model."
+)
+@click.option("--judges", multiple=True, metavar="NAME...", help="Judges, named as models are.")
+@click.option(
+    "--datasets", multiple=True, metavar="NAME...", help="Datasets: catalogue names, .jsonl files or folders."
+)
+@click.option("--base-url", metavar="URL", help="Server of the openai: models named on this command line.")
+@click.option("--api-key-env", metavar="NAME", help="Environment variable that holds their key.")
+@click.option(
+    "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where datasets that are not shipped lie."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many items of each dataset.")
+@click.option("--seed", type=int, help="Seed of everything drawn.")
+@WORK_DIR
+@click.option(
+    "-m",
+    "--mode",
+    type=click.Choice(["all", "infer", "eval", "viz"]),
+    default="all",
+    show_default=True,
+    help="all; infer: only collect answers; eval: judge answers that are in the store; viz: only rate and report (with -r).",
+)
+@click.option(
+    "-r",
+    "--reuse",
+    is_flag=False,
+    flag_value="latest",
+    default=None,
+    metavar="[RUN|latest]",
+    help="Continue a run in its own folder; without CONFIG with the config it was made with.",
+)
+@click.option("--max-num-workers", type=click.IntRange(min=1), help="Most requests under way at once, per model.")
+@click.option("--retry", type=click.IntRange(min=0), help="Further attempts after a failure that may pass.")
+@click.option("--debug", is_flag=True, help="One item after another, a line on the screen for every response.")
+def command(
+    config: str | None,
+    models: tuple[str, ...],
+    judges: tuple[str, ...],
+    datasets: tuple[str, ...],
+    base_url: str | None,
+    api_key_env: str | None,
+    data_dir: Path | None,
+    limit: int | None,
+    seed: int | None,
+    work_dir: Path,
+    mode: str,
+    reuse: str | None,
+    max_num_workers: int | None,
+    retry: int | None,
+    debug: bool,
+) -> None:
+    """Collect answers, judge them, rate the models and write the report.
+
+    CONFIG is a suite's name (see `arena list suites`), a YAML file or a Python file; without it, and without flags
+    that say what to run, the suite `quickstart` is run. The last line printed is the path of the report.
+
+    Exit code: 0 complete, 1 incomplete or failed, 2 wrong usage, 130 interrupted.
+    """
+    from arena.config import load
+    from arena.run import Interrupted, execute, stored_config
+    from arena.store import FILE_NAME, Store
+
+    if reuse is not None and reuse != "latest" and not re.fullmatch(r"\d{8}_\d{6}(_\d+)?", reuse):
+        raise click.UsageError(
+            f"-r takes a run such as 20260131_120000, or nothing, not {reuse!r}; put CONFIG before -r"
+        )
+    if mode == "viz" and reuse is None:
+        raise click.UsageError("mode viz works on a run that exists: add -r (or -r RUN), or use `arena report`")
+    settings = {
+        "data_dir": data_dir,
+        "limit": limit,
+        "seed": seed,
+        "max_num_workers": max_num_workers,
+        "retry": retry,
+    }
+    named = bool(config or models or judges or datasets)
+    with told():
+        if reuse is not None and not named:
+            if any(value is not None for value in (*settings.values(), base_url, api_key_env)):
+                raise click.UsageError(
+                    "-r without CONFIG continues with the run's own config: give CONFIG to change it"
+                )
+            with Store(work_dir / FILE_NAME, create=False) as store:
+                run_config = stored_config(store.run(reuse))
+        else:
+            run_config = load(
+                config or (None if named else "quickstart"),
+                models=models,
+                judges=judges,
+                datasets=datasets,
+                settings=settings,
+                base_url=base_url,
+                api_key_env=api_key_env,
+            )
+        try:
+            outcome = execute(
+                run_config,
+                work_dir,
+                mode=mode,  # type: ignore[arg-type]
+                reuse=reuse,
+                debug=debug,
+                announce=lambda text: click.echo(text, err=True),
+            )
+        except Interrupted:
+            click.echo(f"interrupted; what had come is kept: continue with `{_continue(work_dir)}`", err=True)
+            sys.exit(130)
+    from arena.cli.tables import print_summary
+
+    print_summary(work_dir, outcome.run)
+    if not outcome.complete:
+        click.echo(f"INCOMPLETE: ask again for what is missing with `{_continue(work_dir, outcome.run)}`", err=True)
+    if outcome.report is not None:
+        click.echo(str(outcome.report))
+    sys.exit(0 if outcome.complete else 1)
+
+
+def _continue(work_dir: Path, run: str = "") -> str:
+    where = "" if work_dir == Path("outputs/default") else f" -w {work_dir}"
+    return f"python -m arena run{where} -r{' ' + run if run else ''}"

@@ -1,0 +1,167 @@
+"""What a run leaves in its folder: predictions and results as OpenCompass lays them out, summaries, and the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from arena.config import RatingSpec
+from arena.paths import safe_name
+from arena.records import Run, ScoreRow
+from arena.results import Evidence, rating_rows, scales_of, score_rows
+from arena.store import Store
+from judge.types import Exchange, Item, Judgment, digest
+
+
+def write_results(store: Store, run: Run, folder: Path) -> Path:
+    """Rates a run from its stored judgments, writes its files and the report; returns the report's path."""
+    from arena.page import build_page
+    from reports.render import render
+
+    items = store.items(run.run)
+    evidence = gather(store, run, items)
+    ratings, scores = rating_rows(evidence), score_rows(evidence)
+    store.keep_results(run.run, ratings, scores)
+    _write_predictions(store, run, folder, items, evidence)
+    _write_summary(run, folder, evidence, scores)
+    report = folder / "report.html"
+    replace_text(report, render(build_page(store, run, items, evidence)))
+    return report
+
+
+def gather(store: Store, run: Run, items: list[Item] | None = None) -> Evidence:
+    """A run's judgments and what is needed to turn them into numbers."""
+    items = store.items(run.run) if items is None else items
+    config = run.config
+    versions = {}
+    for dataset in config.get("datasets", []):
+        name = dataset["name"]
+        mine = [item for item in items if item.dataset == name]
+        versions[name] = task_version(mine, dataset, run.provenance.get("prompts", {}))
+    return Evidence(
+        models=tuple(model["abbr"] for model in config.get("models", [])),
+        judgments=tuple(store.judgments(run.run)),
+        left_out=tuple(store.left_out(run.run)),
+        categories=tuple(dict.fromkeys(item.category for item in items if item.category)),
+        datasets=tuple(dict.fromkeys(item.dataset for item in items)),
+        scales=scales_of(config.get("judging", [])),
+        versions=versions,
+        rating=RatingSpec.model_validate(config.get("rating", {})),
+        seed=config.get("seed", 0),
+    )
+
+
+def task_version(items: list[Item], dataset: Mapping[str, Any], prompts: Mapping[str, str]) -> str:
+    """Six digits that change with anything that defines a task's prompt: questions, choices, prompt files, answer length."""
+    stem = dataset.get("prompt") or ""
+    return digest(
+        {
+            "items": [[item.id, list(item.turns), [[c.label, c.text] for c in item.choices]] for item in items],
+            "prompts": {name: hash_ for name, hash_ in prompts.items() if stem and name.split("_")[0] == stem},
+            "max_out_len": dataset.get("max_out_len"),
+        }
+    )[:6]
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all: a killed run leaves the old one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, "utf-8", newline="")
+    part.replace(path)
+
+
+def _write_predictions(store: Store, run: Run, folder: Path, items: list[Item], evidence: Evidence) -> None:
+    """`predictions/<model>/<dataset>.json` with origin_prompt, prediction, gold; `results/<model>/<dataset>.json` with scores."""
+    position = {(item.dataset, item.id): (number, item) for number, item in enumerate(items)}
+    answers: dict[tuple[str, str], dict[int, list[Exchange]]] = {}
+    for exchange, _ in store.exchanges(run.run):
+        where = exchange.request.address
+        place = position.get((where.dataset, where.item))
+        if where.role == "answer" and place is not None:
+            mine = answers.setdefault((exchange.request.model, where.dataset), {})
+            mine.setdefault(place[0], []).append(exchange)
+    read: dict[tuple[str, str, str], list[Judgment]] = {}
+    for judgment in evidence.judgments:
+        for model in judgment.models:
+            read.setdefault((model, judgment.dataset, judgment.item), []).append(judgment)
+    for (model, dataset), by_item in answers.items():
+        predictions = {
+            str(index): _prediction(items[number], by_item[number], read.get((model, dataset, items[number].id), []))
+            for index, number in enumerate(sorted(by_item))
+        }
+        _write_json(folder / "predictions" / safe_name(model) / f"{safe_name(dataset)}.json", predictions)
+    scores = score_rows(evidence)
+    for model in evidence.models:
+        for dataset in evidence.datasets:
+            mine_scores = [row for row in scores if row.model == model and row.dataset == dataset]
+            if mine_scores:
+                _write_json(folder / "results" / safe_name(model) / f"{safe_name(dataset)}.json", _result(mine_scores))
+
+
+def _prediction(item: Item, exchanges: list[Exchange], judgments: list[Judgment]) -> dict[str, Any]:
+    last = exchanges[-1]
+    exact = next((j for j in judgments if j.kind == "exact"), None)
+    out: dict[str, Any] = {
+        "item": item.id,
+        "origin_prompt": [{"role": m.role, "prompt": m.content} for m in last.request.messages],
+        "prediction": last.response.text if len(exchanges) == 1 else [e.response.text for e in exchanges],
+        "gold": (item.gold[0] if len(item.gold) == 1 else list(item.gold)) if item.gold else None,
+        "status": last.response.status,
+    }
+    if exact is not None:
+        right = None if exact.score is None else bool(exact.score)
+        out |= {"extracted": exact.choice, "correct": right, "unreadable": exact.unreadable}
+    return out
+
+
+def _result(rows: list[ScoreRow]) -> dict[str, Any]:
+    def scaled(row: ScoreRow, value: float | None) -> float | None:
+        share = row.metric == "accuracy" or row.metric.endswith("win_rate")
+        return value * 100 if value is not None and share else value
+
+    return {
+        row.metric: {
+            "value": scaled(row, row.value),
+            "low": scaled(row, row.low),
+            "high": scaled(row, row.high),
+            "worst": scaled(row, row.worst),
+            "best": scaled(row, row.best),
+            "n_scored": row.n_scored,
+            "n_asked": row.n_asked,
+        }
+        for row in rows
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # ASCII, because predictions may hold lone surrogates, which UTF-8 can't.
+    replace_text(path, json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False))
+
+
+def summary_table(evidence: Evidence, scores: list[ScoreRow]) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of the summary: dataset, version, metric, mode, then a column a model."""
+    headers = ["dataset", "version", "metric", "mode", *evidence.models]
+    rows: dict[tuple[str, str, str, str], dict[str, str]] = {}
+    for row in scores:
+        rows.setdefault((row.dataset, row.version, row.metric, row.mode), {})[row.model] = _cell(row)
+    return headers, [[*place, *(cells.get(model, "-") for model in evidence.models)] for place, cells in rows.items()]
+
+
+def _cell(row: ScoreRow) -> str:
+    if row.value is None:
+        return f"none read of {row.n_asked}"
+    share = row.metric == "accuracy" or row.metric.endswith("win_rate")
+    value = f"{row.value * 100:.2f}" if share else f"{row.value:.2f}"
+    return value if row.n_scored == row.n_asked else f"{value} ({row.n_scored}/{row.n_asked})"
+
+
+def _write_summary(run: Run, folder: Path, evidence: Evidence, scores: list[ScoreRow]) -> None:
+    from reports.table import to_csv, to_md, to_txt
+
+    headers, rows = summary_table(evidence, scores)
+    (folder / "summary").mkdir(parents=True, exist_ok=True)
+    for ending, write in (("txt", to_txt), ("csv", to_csv), ("md", to_md)):
+        replace_text(folder / "summary" / f"summary_{run.run}.{ending}", write(headers, rows))

@@ -1,0 +1,397 @@
+"""A run as a report's page: every value that `reports` shows, taken from the store."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from arena.ratings.intervals import RatingIntervals
+from arena.ratings.winrate import WinRates
+from arena.records import Run
+from arena.results import (
+    Evidence,
+    accuracy,
+    grade,
+    judge_health,
+    pair_rates,
+    rank_range,
+    rate,
+    score_rows,
+    win_rate,
+)
+from arena.show import outcome
+from arena.store import Store
+from judge.aggregate import verdicts
+from judge.types import Exchange, Item, Judgment
+from reports.page import (
+    AnswerView,
+    Categories,
+    CategoryRow,
+    Estimate,
+    Facts,
+    ItemView,
+    JudgmentView,
+    LeaderRow,
+    LeftOut,
+    Notice,
+    Page,
+    ScoreRow,
+    Spend,
+    TurnView,
+    WinMatrix,
+)
+
+_ADVICE = "ask again with `python -m arena run -r`"
+
+
+def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence) -> Page:
+    """The report's content."""
+    exchanges = list(store.exchanges(run.run))
+    failures = store.failures(run.run)
+    rated, rates = rate(evidence), pair_rates(evidence)
+    missing = [c for c in evidence.left_out if c.reason in ("answer_missing", "reply_missing")]
+    complete = not failures and not missing
+    leaders = _leaderboard(evidence, rated, rates)
+    return Page(
+        title=run.title or "Evaluation",
+        description=run.description,
+        run=run.run,
+        created=run.started_at,
+        complete=complete,
+        notices=tuple(_notices(evidence, rated, len(failures), sum(c.questions for c in missing))),
+        headline=_headline(leaders, rated, rates),
+        leaderboard=leaders,
+        matrix=None if rates is None else _matrix(rates),
+        categories=tuple(_categories(items, evidence)),
+        score_models=evidence.models,
+        scores=tuple(_scores(evidence)),
+        judges=tuple(judge_health(evidence)),
+        left_out=tuple(_left_out(exchanges, failures, evidence)),
+        spend=tuple(_spend(exchanges, failures)),
+        items=tuple(_items(items, exchanges, evidence.judgments)),
+        n_items=len(items),
+        provenance=tuple(_provenance(run, evidence)),
+        config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True, width=100),
+    )
+
+
+def _leaderboard(evidence: Evidence, rated: RatingIntervals | None, rates: WinRates | None) -> tuple[LeaderRow, ...]:
+    """Models by rating; without battles by grade, then by exact score."""
+    grades = {model: grade(evidence, model) for model in evidence.models}
+    exact = {model: accuracy(evidence, model) for model in evidence.models}
+    rows = []
+    if rated is None or rates is None:
+
+        def merit(model: str) -> tuple[float, float]:
+            return tuple(  # type: ignore[return-value]
+                -1.0 if e is None or e.value is None else e.value for e in (grades[model], exact[model])
+            )
+
+        ordered = sorted(evidence.models, key=merit, reverse=True)
+        for model in ordered:
+            rank = 1 + sum(merit(other) > merit(model) for other in ordered)
+            rows.append(
+                LeaderRow(model, rank, 1, len(ordered), Estimate(None), Estimate(None), grades[model], exact[model])
+            )
+        return tuple(rows)
+    for index, model in enumerate(rated.models):
+        share = win_rate(rates, evidence, model)
+        low, high = rank_range(rated, index)
+        rating = Estimate(
+            float(rated.ratings[index]) if share.n_scored else None,
+            _number(rated.low[index]),
+            _number(rated.high[index]),
+            share.n_scored,
+            share.n_asked,
+        )
+        rows.append(LeaderRow(model, int(rated.rank[index]), low, high, rating, share, grades[model], exact[model]))
+    return tuple(sorted(rows, key=lambda row: (row.rank, row.model)))
+
+
+def _number(value: Any) -> float | None:
+    return None if value != value else float(value)
+
+
+def _headline(leaders: Sequence[LeaderRow], rated: RatingIntervals | None, rates: WinRates | None) -> str:
+    """The first sentence: who leads, by how much, and how sure that is."""
+    if not leaders:
+        return "Nothing was scored."
+    first = leaders[0]
+    if rated is None or rates is None:
+        for estimate, name in ((first.grade, "mean grade"), (first.exact, "accuracy")):
+            if estimate is not None and estimate.value is not None:
+                value = f"{estimate.value:.1%}" if name == "accuracy" else f"{estimate.value:.2f}"
+                return f"{first.model} has the best {name}: {value}."
+        return "Answers were collected; nothing judged them."
+    if len(leaders) < 2 or first.rating.value is None or leaders[1].rating.value is None:
+        return f"{first.model} is rated alone."
+    second = leaders[1]
+    i, j = rated.models.index(first.model), rated.models.index(second.model)
+    gap = float(rated.ratings[i] - rated.ratings[j])
+    sure = float(rated.p_better[i, j])
+    share = float(rates.rate[i, j])
+    met = (
+        f"; it won {share:.0%} of their {int(rates.battles[i, j])} judged battles (ties half)" if share == share else ""
+    )
+    if sure != sure:
+        return f"{first.model} leads {second.model} by {gap:.0f} rating points{met}; how sure that is can't be said."
+    if sure >= 0.975:
+        return f"{first.model} is better than {second.model}: {gap:.0f} rating points ahead{met}. Probability {_sure(sure)}."
+    return (
+        f"{first.model} leads {second.model} by {gap:.0f} rating points{met}, but this is not settled: "
+        f"the probability that it is better is {_sure(sure)}."
+    )
+
+
+def _sure(probability: float) -> str:
+    return "above 99.9 %" if probability > 0.999 else f"{probability:.1%}"
+
+
+def _notices(evidence: Evidence, rated: RatingIntervals | None, failures: int, missing: int) -> list[Notice]:
+    notices = []
+    if failures or missing:
+        notices.append(
+            Notice(
+                "error",
+                f"This run is incomplete: {failures} requests failed and {missing} judgments are missing. {_ADVICE.capitalize()}.",
+            )
+        )
+    if rated is not None:
+        notices += [Notice("warning", text) for text in rated.warnings]
+    unread = sum(j.unreadable is not None for j in evidence.judgments)
+    if unread:
+        notices.append(
+            Notice(
+                "info",
+                f"{unread} of {len(evidence.judgments)} judgments could not be read. They are counted, never turned into "
+                "numbers; where they matter, the lowest and highest possible value is shown.",
+            )
+        )
+    same = sum(j.kind == "pairwise" and not j.key for j in evidence.judgments)
+    if same:
+        notices.append(
+            Notice("info", f"{same} battles are draws because both answers are the same text: no judge was asked.")
+        )
+    return notices
+
+
+def _matrix(rates: WinRates) -> WinMatrix:
+    def cell(i: int, j: int) -> Estimate | None:
+        if i == j or rates.battles[i, j] == 0:
+            return None
+        left_out = int(rates.left_out[i, j])
+        scored = int(rates.battles[i, j])
+        gap = left_out > 0
+        return Estimate(
+            float(rates.rate[i, j]),
+            _number(rates.low[i, j]),
+            _number(rates.high[i, j]),
+            scored,
+            scored + left_out,
+            float(rates.worst[i, j]) if gap else None,
+            float(rates.best[i, j]) if gap else None,
+        )
+
+    size = range(len(rates.models))
+    return WinMatrix(rates.models, tuple(tuple(cell(i, j) for j in size) for i in size))
+
+
+def _categories(items: Sequence[Item], evidence: Evidence) -> list[Categories]:
+    tables = []
+    for measure, unit, kind in (
+        ("Win rate", "share", "pairwise"),
+        ("Mean grade", "grade", "grade"),
+        ("Right", "share", "exact"),
+    ):
+        names = [
+            name
+            for name in evidence.categories
+            if any(j.kind == kind and j.category == name for j in evidence.judgments)
+            or any(c.kind == kind and c.category == name for c in evidence.left_out)
+        ]
+        if len(names) < 2:
+            continue
+        datasets = {j.dataset for j in evidence.judgments if j.kind == kind}
+        rows = []
+        for name in names:
+            part = evidence.only(category=name)
+            rates = pair_rates(part) if kind == "pairwise" else None
+            values: list[Estimate | None] = []
+            for model in evidence.models:
+                if kind == "pairwise":
+                    estimate = None if rates is None else win_rate(rates, part, model)
+                else:
+                    estimate = grade(part, model) if kind == "grade" else accuracy(part, model)
+                values.append(estimate if estimate is not None and estimate.n_asked else None)
+            n_items = sum(item.category == name and item.dataset in datasets for item in items)
+            rows.append(CategoryRow(name, n_items, tuple(values)))
+        low, high = 0.0, 1.0
+        if unit == "grade":
+            scales = list(evidence.scales.values())
+            low, high = (min(s[0] for s in scales), max(s[1] for s in scales)) if scales else (0.0, 10.0)
+        tables.append(Categories(measure, unit, low, high, evidence.models, tuple(rows)))  # type: ignore[arg-type]
+    return tables
+
+
+def _scores(evidence: Evidence) -> list[ScoreRow]:
+    found: dict[tuple[str, str, str, str], dict[str, Estimate]] = {}
+    for row in score_rows(evidence):
+        estimate = Estimate(row.value, row.low, row.high, row.n_scored, row.n_asked, row.worst, row.best)
+        found.setdefault((row.dataset, row.version, row.metric, row.mode), {})[row.model] = estimate
+    return [ScoreRow(*place, tuple(values.get(model) for model in evidence.models)) for place, values in found.items()]
+
+
+def _left_out(exchanges: Sequence[tuple[Exchange, bool]], failures: Sequence[Any], evidence: Evidence) -> list[LeftOut]:
+    """Everything that is not in a number as it was asked for, by stage, who and reason."""
+    rows = []
+    answers = Counter(e.request.model for e, _ in exchanges if e.request.address.role == "answer")
+    answers.update(row["model"] for row in failures if row["role"] == "answer")
+    odd = Counter(
+        (e.request.model, e.response.status)
+        for e, _ in exchanges
+        if e.request.address.role == "answer" and e.response.status != "ok"
+    )
+    odd.update((row["model"], row["status"]) for row in failures if row["role"] == "answer")
+    for (model, status), count in sorted(odd.items()):
+        rows.append(LeftOut("answers", model, status, count, answers[model]))
+    asked = Counter((j.judging, j.judge) for j in evidence.judgments)
+    for case in evidence.left_out:
+        asked[case.judging, case.judge] += max(case.questions, 1)
+    reasons = Counter(((j.judging, j.judge), j.unreadable) for j in evidence.judgments if j.unreadable is not None)
+    for case in evidence.left_out:
+        reasons[(case.judging, case.judge), case.reason] += max(case.questions, 1)
+    for (who, reason), count in sorted(reasons.items()):
+        rows.append(
+            LeftOut("judgments", who[0] if who[0] == who[1] else f"{who[0]} by {who[1]}", reason, count, asked[who])
+        )
+    return rows
+
+
+def _spend(exchanges: Sequence[tuple[Exchange, bool]], failures: Sequence[Any]) -> list[Spend]:
+    groups: dict[tuple[str, str], list[tuple[Exchange, bool]]] = defaultdict(list)
+    for exchange, bought in exchanges:
+        role = "candidate" if exchange.request.address.role == "answer" else "judge"
+        groups[exchange.request.model, role].append((exchange, bought))
+    failed = Counter((row["model"], "candidate" if row["role"] == "answer" else "judge") for row in failures)
+    for who in failed:
+        groups.setdefault(who, [])
+    return [_spent(model, role, group, failed[model, role]) for (model, role), group in groups.items()]
+
+
+def _spent(model: str, role: str, group: Sequence[tuple[Exchange, bool]], failures: int) -> Spend:
+    # A response used in two places was paid for once.
+    responses = {exchange.response.key: exchange.response for exchange, _ in group}.values()
+
+    def total(get: Callable[[Any], float | int | None]) -> Any:
+        values = [get(response) for response in responses]
+        known = [value for value in values if value is not None]
+        return sum(known) if known and len(known) == len(values) else None
+
+    seconds = [response.latency_s for response in responses if response.latency_s is not None]
+    return Spend(
+        model=model,
+        role=role,
+        responses=len(group),
+        bought_now=sum(bought for _, bought in group),
+        failures=failures,
+        input_tokens=total(lambda r: r.input_tokens),
+        output_tokens=total(lambda r: r.output_tokens),
+        cost=total(lambda r: r.cost),
+        latency_p50_s=statistics.median(seconds) if seconds else None,
+    )
+
+
+@dataclass(slots=True)
+class _Found:
+    """What belongs to one item."""
+
+    answers: dict[str, list[Exchange]]
+    judgments: list[Judgment]
+
+
+def _items(
+    items: Sequence[Item], exchanges: Sequence[tuple[Exchange, bool]], judgments: Sequence[Judgment]
+) -> list[ItemView]:
+    found = {(item.dataset, item.id): _Found({}, []) for item in items}
+    replies: dict[str, str] = {}
+    for exchange, _ in exchanges:
+        where = exchange.request.address
+        if where.role == "answer":
+            mine = found.get((where.dataset, where.item))
+            if mine is not None:
+                mine.answers.setdefault(exchange.request.model, []).append(exchange)
+        else:
+            replies[exchange.request.key] = exchange.response.text
+    for judgment in judgments:
+        mine = found.get((judgment.dataset, judgment.item))
+        if mine is not None:
+            mine.judgments.append(judgment)
+    return [_item(item, found[item.dataset, item.id], replies) for item in items]
+
+
+def _item(item: Item, found: _Found, replies: Mapping[str, str]) -> ItemView:
+    decided = verdicts(found.judgments)
+    references = item.reference or (None,) * len(item.turns)
+    answers = []
+    for model, exchanges in found.answers.items():
+        grades = [v.score for v in decided if v.kind == "grade" and v.models == (model,) and v.score is not None]
+        exact = [j for j in found.judgments if j.kind == "exact" and j.models == (model,)]
+        status = next((e.response.status for e in exchanges if e.response.status != "ok"), "ok")
+        answers.append(
+            AnswerView(
+                model=model,
+                texts=tuple(e.response.text for e in exchanges),
+                status=status,
+                grade=sum(grades) / len(grades) if grades else None,
+                correct=bool(exact[0].score) if exact and exact[0].score is not None else None,
+            )
+        )
+    return ItemView(
+        dataset=item.dataset,
+        item=item.id,
+        category=item.category,
+        language=item.language,
+        turns=tuple(TurnView(turn, reference) for turn, reference in zip(item.turns, references, strict=True)),
+        answers=tuple(answers),
+        judgments=tuple(_judgment(judgment, replies) for judgment in found.judgments),
+        inconsistent=tuple((v.models[0], v.models[1]) for v in decided if v.consistent is False and len(v.models) == 2),
+        gold=" | ".join(item.gold) or None,
+        choices=tuple((choice.label, choice.text) for choice in item.choices),
+    )
+
+
+def _judgment(judgment: Judgment, replies: Mapping[str, str]) -> JudgmentView:
+    reply = "" if judgment.kind == "exact" else replies.get(judgment.key, "")
+    if judgment.kind == "exact" and judgment.choice is not None:
+        reply = f"read as: {judgment.choice}"
+    word = outcome(judgment) if judgment.unreadable is None else "unreadable"
+    return JudgmentView(judgment.judge, judgment.judging, judgment.models, word, judgment.unreadable, reply)
+
+
+def _provenance(run: Run, evidence: Evidence) -> list[Facts]:
+    spec = evidence.rating
+    how = [
+        ("model", "Bradley–Terry, maximum likelihood, ties as half wins"),
+        ("scale", f"{spec.scale:g} points for odds of {spec.base:g} to 1"),
+        ("origin", f"{spec.anchor} fixed at {spec.anchor_rating:g}" if spec.anchor else f"mean fixed at {spec.mean:g}"),
+        ("intervals", f"{spec.confidence:.0%}, percentiles of {spec.rounds} resamples of prompts"),
+        ("seed", str(evidence.seed)),
+    ]
+    facts = [
+        Facts(
+            "Run", (("run", run.run), ("started", run.started_at), ("command", str(run.provenance.get("command", "-"))))
+        ),
+        Facts("Ratings", tuple(how)),
+    ]
+    for title, key in (("Versions", "versions"), ("Prompts (SHA-256)", "prompts"), ("Models (fingerprint)", "models")):
+        values = run.provenance.get(key)
+        if isinstance(values, dict) and values:
+            facts.append(Facts(title, tuple((str(name), str(value)) for name, value in values.items())))
+    if run.provenance.get("platform"):
+        facts.append(Facts("Machine", (("platform", str(run.provenance["platform"])),)))
+    return facts

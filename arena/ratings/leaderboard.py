@@ -1,0 +1,201 @@
+"""The table that a release is read from: ratings, intervals, rank ranges and win rates, each with what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isnan
+
+import numpy as np
+
+from arena.ratings.battles import Battles
+from arena.ratings.intervals import RatingIntervals, bootstrap
+from arena.ratings.winrate import WinRates, win_rates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A model's line. None stands where there is nothing to say; the leaderboard's warnings say why.
+
+    `rating_q025`, `rating_q975` are the ends of the interval at the leaderboard's confidence (the names are those in
+    use for 95 %). `ranking` counts within the `component`, the set of models that battles connect (numbered from 0).
+    `rank_low` is the best and `rank_high` the worst rank of the range, `ranking_ub` = 1 + the number of models whose
+    interval lies above this one's. `win_rate` is the mean over opponents; `win_rate_worst` and `win_rate_best` take
+    every left-out battle as lost, as won. `n` = `wins` + `ties` + `losses` battles of positive weight on `prompts`
+    prompts; `left_out` are those that gave no result.
+    """
+
+    model: str
+    component: int
+    rating: float | None
+    rating_q025: float | None
+    rating_q975: float | None
+    ranking: int | None
+    rank_low: int | None
+    rank_high: int | None
+    ranking_ub: int | None
+    separated: bool
+    win_rate: float | None
+    win_rate_low: float | None
+    win_rate_high: float | None
+    win_rate_worst: float | None
+    win_rate_best: float | None
+    n: int
+    wins: int
+    ties: int
+    losses: int
+    prompts: int
+    left_out: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Leaderboard:
+    """Rows by component and falling rating, and what they were made from."""
+
+    rows: tuple[Row, ...]
+    battles: int
+    prompts: int
+    left_out: float
+    ratings: RatingIntervals
+    win_rates: WinRates
+    warnings: tuple[str, ...]
+
+
+def leaderboard(
+    battles: Battles,
+    *,
+    left_out: Mapping[tuple[str, str], float] | None = None,
+    rounds: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    anchor: str | None = None,
+    anchor_rating: float = 1000.0,
+    mean: float = 1000.0,
+    scale: float = 400.0,
+    base: float = 10.0,
+    tolerance: float = 1e-8,
+    max_iterations: int = 100,
+    prior: float = 1.0,
+) -> Leaderboard:
+    """Rate the models; see `bootstrap` for the ratings and `win_rates` for the win rates and `left_out`."""
+    rated = bootstrap(
+        battles,
+        rounds=rounds,
+        seed=seed,
+        confidence=confidence,
+        anchor=anchor,
+        anchor_rating=anchor_rating,
+        mean=mean,
+        scale=scale,
+        base=base,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        prior=prior,
+    )
+    rates = win_rates(battles, confidence=confidence, left_out=left_out)
+    rows = _rows(battles, rated, rates)
+    counted = battles.weight > 0
+    return Leaderboard(
+        rows=tuple(sorted(rows, key=_place)),
+        battles=int(counted.sum()),
+        prompts=len(np.unique(battles.cluster[counted])),
+        left_out=float(rates.left_out.sum()) / 2,
+        ratings=rated,
+        win_rates=rates,
+        warnings=rated.warnings,
+    )
+
+
+def by_category(
+    battles: Battles,
+    *,
+    left_out: Mapping[str, Mapping[tuple[str, str], float]] | None = None,
+    rounds: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    anchor: str | None = None,
+    anchor_rating: float = 1000.0,
+    mean: float = 1000.0,
+    scale: float = 400.0,
+    base: float = 10.0,
+    tolerance: float = 1e-8,
+    max_iterations: int = 100,
+    prior: float = 1.0,
+) -> dict[str, Leaderboard]:
+    """A leaderboard for each category, by its name; `left_out` is by category, the rest is as in `leaderboard`.
+
+    No category is skipped: one with too few battles has a leaderboard whose rows say None and whose warnings say why,
+    and every model has a row in every category. Raises ValueError where the battles have no categories, or where
+    battles were left out of a category that has none at all (nothing can be rated there: say so beside the table).
+    """
+    parts = battles.split()
+    unknown = [name for name in left_out or {} if name not in parts]
+    if unknown:
+        raise ValueError(f"left_out speaks of {unknown[0]!r}, a category without a single battle")
+    return {
+        name: leaderboard(
+            part,
+            left_out=(left_out or {}).get(name),
+            rounds=rounds,
+            seed=seed,
+            confidence=confidence,
+            anchor=anchor,
+            anchor_rating=anchor_rating,
+            mean=mean,
+            scale=scale,
+            base=base,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+            prior=prior,
+        )
+        for name, part in parts.items()
+    }
+
+
+def _rows(battles: Battles, rated: RatingIntervals, rates: WinRates) -> list[Row]:
+    k = len(battles.models)
+    counted = battles.where(battles.weight > 0) if (battles.weight > 0).any() else None
+    won, tied, lost = np.zeros(k, dtype=np.intp), np.zeros(k, dtype=np.intp), np.zeros(k, dtype=np.intp)
+    if counted is not None:
+        for side, preference in ((counted.a, counted.preference), (counted.b, 1.0 - counted.preference)):
+            won += np.bincount(side[preference > 0.5], minlength=k)
+            tied += np.bincount(side[preference == 0.5], minlength=k)
+            lost += np.bincount(side[preference < 0.5], minlength=k)
+    return [
+        Row(
+            model=name,
+            component=int(rated.fit.component[at]),
+            rating=_known(rated.ratings[at]),
+            rating_q025=_known(rated.low[at]),
+            rating_q975=_known(rated.high[at]),
+            ranking=_whole(rated.rank[at]),
+            rank_low=_whole(rated.rank_low[at]),
+            rank_high=_whole(rated.rank_high[at]),
+            ranking_ub=_whole(rated.ranking_ub[at]),
+            separated=name in rated.fit.separated,
+            win_rate=_known(rates.mean[at]),
+            win_rate_low=_known(rates.mean_low[at]),
+            win_rate_high=_known(rates.mean_high[at]),
+            win_rate_worst=_known(rates.mean_worst[at]),
+            win_rate_best=_known(rates.mean_best[at]),
+            n=int(won[at] + tied[at] + lost[at]),
+            wins=int(won[at]),
+            ties=int(tied[at]),
+            losses=int(lost[at]),
+            prompts=int(rated.prompts[at]),
+            left_out=float(rates.left_out[at].sum()),
+        )
+        for at, name in enumerate(battles.models)
+    ]
+
+
+def _place(row: Row) -> tuple[bool, int, float, str]:
+    return row.rating is None, row.component, -(row.rating or 0.0), row.model
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else float(value)
+
+
+def _whole(value: float) -> int | None:
+    return None if isnan(value) else int(value)

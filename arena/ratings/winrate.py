@@ -1,0 +1,243 @@
+"""Win rates and means with intervals that know which values share a prompt.
+
+The variance of a mean over clusters is C / (C - 1) times the sum over clusters of the squared sum of what each
+cluster's values add to the estimate (the sandwich of a mean; Liang & Zeger 1986), with quantiles of Student's t on C -
+1 degrees of freedom. A share needs more care near 0 and 1, where such an interval would leave the scale or shrink to a
+point: there Wilson's interval is used with the number of independent battles that would give the same variance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, nan, sqrt
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.special import ndtri, stdtrit
+
+from arena.ratings.battles import Battles, FloatArray, IntArray, Numbers, cluster_codes, numbers
+from arena.ratings.pairs import PromptPairs, count_prompt_pairs, summed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanInterval:
+    """A mean of n values from `clusters` prompts, with its standard error and interval (NaN where there are fewer than
+    two prompts).
+    """
+
+    mean: float
+    standard_error: float
+    low: float
+    high: float
+    n: int
+    clusters: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WinRates:
+    """Shares of wins, a tie being half a win. Matrices are (k, k), the row's model against the column's; NaN where two
+    models did not meet. Vectors (k) are a model's mean over the opponents that it met.
+
+    `low`, `high`: intervals, NaN from a single prompt. `weight`, `battles`, `prompts`: what a cell rests on.
+    `left_out`: battles that were wanted and gave no result. `worst`, `best`: the share if the row's model had lost, or
+    won, all of those.
+    """
+
+    models: tuple[str, ...]
+    rate: FloatArray
+    low: FloatArray
+    high: FloatArray
+    worst: FloatArray
+    best: FloatArray
+    weight: FloatArray
+    battles: IntArray
+    prompts: IntArray
+    left_out: FloatArray
+    mean: FloatArray
+    mean_low: FloatArray
+    mean_high: FloatArray
+    mean_worst: FloatArray
+    mean_best: FloatArray
+    confidence: float
+
+
+def check_confidence(confidence: float) -> None:
+    """Raises ValueError for a confidence that is not a share between 0 and 1, such as 95."""
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must lie between 0 and 1 (0.95 for 95 %), not {confidence}")
+
+
+def wilson(k: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval (1927) for a proportion of k in n independent trials. With n = 0 it is (0, 1): nothing is
+    known. Ties may enter as half successes. Raises ValueError unless 0 <= k <= n.
+    """
+    check_confidence(confidence)
+    if not 0 <= k <= n < inf:
+        raise ValueError(f"wilson needs 0 <= k <= n, not k = {k}, n = {n}")
+    if n == 0:
+        return 0.0, 1.0
+    z = float(ndtri((1.0 + confidence) / 2.0))
+    low, high = _wilson(np.array(k / n), np.array(float(n)), np.array(z))
+    return float(low), float(high)
+
+
+def mean_interval(values: Numbers, cluster: Sequence[Hashable] | IntArray, confidence: float = 0.95) -> MeanInterval:
+    """The mean of n values, for example grades, with a cluster-robust standard error and a t interval on clusters - 1
+    degrees of freedom; `cluster` holds the prompt of each value. With every value its own cluster this is the classical
+    interval, with the n - 1 standard deviation.
+
+    Raises ValueError for no values, columns of unequal length or a value that is not finite (leave those out, and count
+    them).
+    """
+    check_confidence(confidence)
+    if len(values) != len(cluster):
+        raise ValueError(f"{len(values)} values have {len(cluster)} clusters")
+    x = numbers("values", values)
+    if len(x) == 0:
+        raise ValueError("there are no values: no mean")
+    if not np.isfinite(x).all():
+        row = int(np.argmin(np.isfinite(x)))
+        raise ValueError(f"row {row}: {x[row]} is not finite; leave such values out and count them")
+    codes = cluster_codes(cluster)
+    clusters = int(codes.max()) + 1
+    mean = float(x.mean())
+    error = nan
+    if clusters > 1:
+        sums = summed(codes, x - mean, clusters)
+        error = sqrt(clusters / (clusters - 1) * float(sums @ sums)) / len(x)
+    reach = float(stdtrit(clusters - 1, (1.0 + confidence) / 2.0)) * error if clusters > 1 else nan
+    return MeanInterval(
+        mean=mean,
+        standard_error=error,
+        low=mean - reach,
+        high=mean + reach,
+        n=len(x),
+        clusters=clusters,
+        confidence=confidence,
+    )
+
+
+def win_rates(
+    battles: Battles,
+    *,
+    confidence: float = 0.95,
+    left_out: Mapping[tuple[str, str], float] | None = None,
+) -> WinRates:
+    """Win rates of every pair, and each model's mean over its opponents, with cluster-robust intervals.
+
+    `left_out` counts the battles of (model_a, model_b) that gave no result (unreadable, failed), each taken at the
+    weight of an average battle; the order of the two does not matter. Raises ValueError for a model that is not among
+    the battles' models (name it in `Battles.of(models=...)` if it has no battle at all) and for a count below 0.
+    """
+    check_confidence(confidence)
+    k = len(battles.models)
+    cells = count_prompt_pairs(battles)
+    i, j = cells.pairs.i, cells.pairs.j
+    met = cells.pairs.met
+    share = cells.pairs.wins_i / met
+    prompts = np.bincount(cells.pair, minlength=len(i))
+
+    # What a cell (prompt and pair) adds to its pair's share, beyond what the average battle would.
+    surplus = (cells.wins_i - share[cells.pair] * (cells.wins_i + cells.wins_j)) / met[cells.pair]
+    low, high = _share_interval(share, summed(cells.pair, surplus**2, len(i)), prompts, confidence)
+
+    missing = _left_out(battles, left_out or {})
+    lost = missing * (battles.weight.mean() if battles.weight.any() else 1.0)
+    weight = _mirrored(k, i, j, met, met, 0.0)
+    rate = _mirrored(k, i, j, share, 1.0 - share, nan)
+    asked = weight + lost
+    known = np.where(weight > 0, rate, 0.0) * weight
+    worst, best = (np.divide(won, asked, out=np.full((k, k), nan), where=asked > 0) for won in (known, known + lost))
+    mean, mean_low, mean_high = _means(cells, rate, surplus, confidence)
+    counted = battles.weight > 0
+    battle_count = np.bincount(battles.a[counted] * k + battles.b[counted], minlength=k * k).reshape(k, k)
+    return WinRates(
+        models=battles.models,
+        rate=rate,
+        low=_mirrored(k, i, j, low, 1.0 - high, nan),
+        high=_mirrored(k, i, j, high, 1.0 - low, nan),
+        worst=worst,
+        best=best,
+        weight=weight,
+        battles=battle_count + battle_count.T,
+        prompts=_mirrored(k, i, j, prompts, prompts, 0).astype(np.intp),
+        left_out=missing,
+        mean=mean,
+        mean_low=mean_low,
+        mean_high=mean_high,
+        mean_worst=_row_means(worst),
+        mean_best=_row_means(best),
+        confidence=confidence,
+    )
+
+
+def _means(
+    cells: PromptPairs, rate: FloatArray, surplus: FloatArray, confidence: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    k = cells.pairs.models
+    i, j = cells.pairs.i[cells.pair], cells.pairs.j[cells.pair]
+    opponents = np.isfinite(rate).sum(axis=1)
+    values = np.concatenate([surplus / opponents[i], -surplus / opponents[j]])
+    where = (np.concatenate([cells.prompt, cells.prompt]), np.concatenate([i, j]))
+    # One entry a prompt and model: what the prompt adds to the model's mean, over all its opponents.
+    added = coo_array((values, where), shape=(cells.prompts, k)).tocsr()
+    models = added.indices.astype(np.intp)
+    variance = summed(models, added.data**2, k)
+    prompts = np.bincount(models, minlength=k)
+    mean = _row_means(rate)
+    return mean, *_share_interval(mean, variance, prompts, confidence)
+
+
+def _share_interval(
+    share: FloatArray, sum_of_squares: FloatArray, clusters: IntArray, confidence: float
+) -> tuple[FloatArray, FloatArray]:
+    """Wilson's interval with the t quantile, on as many independent battles as would give the clustered variance. Where
+    every cluster gave the same share, so that no variance is seen, each cluster counts as one battle.
+    """
+    freedom = np.maximum(clusters - 1, 1)
+    variance = sum_of_squares * clusters / freedom
+    seen = variance > 1e-18
+    effective = np.divide(share * (1.0 - share), variance, out=clusters.astype(np.float64), where=seen)
+    quantile = np.asarray(stdtrit(freedom, (1.0 + confidence) / 2.0), dtype=np.float64)
+    low, high = _wilson(share, np.maximum(effective, 1e-300), quantile)
+    told = clusters > 1
+    return np.where(told, low, nan), np.where(told, high, nan)
+
+
+def _wilson(share: FloatArray, n: FloatArray, quantile: FloatArray) -> tuple[FloatArray, FloatArray]:
+    spread = quantile**2 / n
+    centre = (share + spread / 2.0) / (1.0 + spread)
+    reach = np.sqrt(spread * share * (1.0 - share) + spread**2 / 4.0) / (1.0 + spread)
+    return np.clip(centre - reach, 0.0, share), np.clip(centre + reach, share, 1.0)
+
+
+def _left_out(battles: Battles, counts: Mapping[tuple[str, str], float]) -> FloatArray:
+    k = len(battles.models)
+    found = np.zeros((k, k))
+    for (model_a, model_b), count in counts.items():
+        a, b = battles.index(model_a), battles.index(model_b)
+        if a == b or not 0 <= count < inf:
+            raise ValueError(f"left_out: {count} battles of {model_a!r} against {model_b!r} cannot have been left out")
+        found[a, b] += count
+        found[b, a] += count
+    return found
+
+
+def _mirrored(
+    k: int, i: IntArray, j: IntArray, upper: FloatArray | IntArray, lower: FloatArray | IntArray, empty: float
+) -> FloatArray:
+    matrix = np.full((k, k), empty)
+    matrix[i, j] = upper
+    matrix[j, i] = lower
+    return matrix
+
+
+def _row_means(matrix: FloatArray) -> FloatArray:
+    """The mean of each row's finite values; NaN where there is none."""
+    finite = np.isfinite(matrix)
+    counts = finite.sum(axis=1)
+    sums: FloatArray = np.where(finite, matrix, 0.0).sum(axis=1)
+    means: FloatArray = np.divide(sums, counts, out=np.full(len(matrix), nan), where=counts > 0)
+    return means

@@ -1,0 +1,302 @@
+"""From a run's judgments to its numbers: ratings, win rates, grades, exact scores, each with denominator, interval and bounds."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arena.config import RatingSpec
+from arena.ratings.battles import Battles
+from arena.ratings.intervals import RatingIntervals, bootstrap
+from arena.ratings.winrate import WinRates, mean_interval, wilson, win_rates
+from arena.records import LeftOutCase, RatingRow, ScoreRow
+from judge.aggregate import verdicts
+from judge.types import Judgment, JudgingKind
+from reports.page import Estimate, JudgeHealth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a run's numbers are made of. `scales` gives lowest and highest grade by judging, `versions` by dataset."""
+
+    models: tuple[str, ...]
+    judgments: tuple[Judgment, ...]
+    left_out: tuple[LeftOutCase, ...]
+    categories: tuple[str, ...]
+    datasets: tuple[str, ...]
+    scales: dict[str, tuple[int, int]]
+    versions: dict[str, str]
+    rating: RatingSpec
+    seed: int
+
+    def only(self, *, category: str | None = None, dataset: str | None = None, judging: str | None = None) -> Evidence:
+        """The part that concerns one category, dataset or judging."""
+
+        def mine(one: Judgment | LeftOutCase) -> bool:
+            return (
+                (category is None or one.category == category)
+                and (dataset is None or one.dataset == dataset)
+                and (judging is None or one.judging == judging)
+            )
+
+        return Evidence(
+            models=self.models,
+            judgments=tuple(filter(mine, self.judgments)),
+            left_out=tuple(filter(mine, self.left_out)),
+            categories=self.categories,
+            datasets=self.datasets,
+            scales=self.scales,
+            versions=self.versions,
+            rating=self.rating,
+            seed=self.seed,
+        )
+
+
+def battles_of(evidence: Evidence) -> Battles | None:
+    """The readable pairwise judgments as battles, clustered by prompt; None where there are none."""
+    read = [j for j in evidence.judgments if j.preference is not None]
+    if not read:
+        return None
+    return Battles.of(
+        [j.models[0] for j in read],
+        [j.models[1] for j in read],
+        [j.preference for j in read if j.preference is not None],
+        cluster=[(j.dataset, j.item) for j in read],
+        models=evidence.models,
+    )
+
+
+def rate(evidence: Evidence) -> RatingIntervals | None:
+    """Bradley-Terry ratings with intervals by resampling prompts; None without battles."""
+    battles = battles_of(evidence)
+    if battles is None:
+        return None
+    spec = evidence.rating
+    return bootstrap(
+        battles,
+        rounds=spec.rounds,
+        seed=evidence.seed,
+        confidence=spec.confidence,
+        anchor=spec.anchor,
+        anchor_rating=spec.anchor_rating,
+        mean=spec.mean,
+        scale=spec.scale,
+        base=spec.base,
+    )
+
+
+def pair_rates(evidence: Evidence) -> WinRates | None:
+    """Win rates of every pair, with bounds for what was left out; None without battles."""
+    battles = battles_of(evidence)
+    if battles is None:
+        return None
+    missing: Counter[tuple[str, str]] = Counter()
+    for judgment in evidence.judgments:
+        if judgment.kind == "pairwise" and judgment.unreadable is not None:
+            missing[judgment.models[0], judgment.models[1]] += 1
+    for case in evidence.left_out:
+        if case.kind == "pairwise":
+            missing[case.models[0], case.models[1]] += case.questions
+    return win_rates(battles, confidence=evidence.rating.confidence, left_out=missing)
+
+
+def win_rate(rates: WinRates, evidence: Evidence, model: str) -> Estimate:
+    """A model's mean win rate over its opponents."""
+    index = rates.models.index(model)
+    lost = sum(j.unreadable is not None for j in evidence.judgments if j.kind == "pairwise" and model in j.models)
+    lost += sum(c.questions for c in evidence.left_out if c.kind == "pairwise" and model in c.models)
+    scored = int(rates.battles[index].sum())
+    return _estimate(
+        float(rates.mean[index]),
+        float(rates.mean_low[index]),
+        float(rates.mean_high[index]),
+        scored,
+        scored + lost,
+        float(rates.mean_worst[index]),
+        float(rates.mean_best[index]),
+    )
+
+
+def grade(evidence: Evidence, model: str) -> Estimate | None:
+    """A model's mean grade over all judges and items; None where none was asked for."""
+    mine = [j for j in evidence.judgments if j.kind == "grade" and j.models == (model,)]
+    lost = [c for c in evidence.left_out if c.kind == "grade" and c.models == (model,)]
+    asked = len(mine) + sum(c.questions for c in lost)
+    if not asked:
+        return None
+    read = [j for j in mine if j.score is not None]
+    judgings = {j.judging for j in mine} | {c.judging for c in lost}
+    bounds = [evidence.scales[name] for name in judgings if name in evidence.scales]
+    worst = best = None
+    total = sum(j.score for j in read if j.score is not None)
+    if asked > len(read) and len(bounds) == len(judgings):
+        low, high = min(b[0] for b in bounds), max(b[1] for b in bounds)
+        worst, best = (total + low * (asked - len(read))) / asked, (total + high * (asked - len(read))) / asked
+    if not read:
+        return Estimate(None, n_scored=0, n_asked=asked, worst=worst, best=best)
+    mean = mean_interval(
+        [j.score for j in read if j.score is not None],
+        [(j.dataset, j.item) for j in read],
+        evidence.rating.confidence,
+    )
+    return _estimate(mean.mean, mean.low, mean.high, len(read), asked, worst, best)
+
+
+def accuracy(evidence: Evidence, model: str) -> Estimate | None:
+    """The share of exact answers that are right, with Wilson's interval; unreadable ones are left out and bounded."""
+    mine = [j for j in evidence.judgments if j.kind == "exact" and j.models == (model,)]
+    lost = sum(max(c.questions, 1) for c in evidence.left_out if c.kind == "exact" and c.models == (model,))
+    asked = len(mine) + lost
+    if not asked:
+        return None
+    read = [j for j in mine if j.score is not None]
+    right = sum(j.score for j in read if j.score is not None)
+    worst, best = right / asked, (right + asked - len(read)) / asked
+    if not read:
+        return Estimate(None, n_scored=0, n_asked=asked, worst=worst, best=best)
+    low, high = wilson(right, len(read), evidence.rating.confidence)
+    return _estimate(right / len(read), low, high, len(read), asked, worst, best)
+
+
+def judge_health(evidence: Evidence) -> list[JudgeHealth]:
+    """How each judge behaved in each judging: swap consistency, side preference, ties, what could not be read."""
+    found = []
+    asked = [j for j in evidence.judgments if j.kind != "exact" and j.key]
+    for judging, judge in dict.fromkeys((j.judging, j.judge) for j in asked):
+        mine = [j for j in asked if (j.judging, j.judge) == (judging, judge)]
+        consistent = first = ties = None
+        if mine[0].kind == "pairwise":
+            both = [v.consistent for v in verdicts(mine) if v.consistent is not None]
+            read = [j.preference for j in mine if j.preference is not None]
+            decided = [p for p in read if p != 0.5]
+            consistent = _share(sum(both), len(both), evidence.rating.confidence)
+            first = _share(sum(p > 0.5 for p in decided), len(decided), evidence.rating.confidence)
+            ties = _share(len(read) - len(decided), len(read), evidence.rating.confidence)
+        unreadable = _share(sum(j.unreadable is not None for j in mine), len(mine), evidence.rating.confidence)
+        assert unreadable is not None
+        found.append(JudgeHealth(judge, judging, consistent, first, ties, unreadable))
+    return found
+
+
+def rating_rows(evidence: Evidence) -> list[RatingRow]:
+    """Ratings overall (category "") and by category, for the store."""
+    rows = []
+    for category in ("", *(evidence.categories if len(evidence.categories) > 1 else ())):
+        part = evidence.only(category=category) if category else evidence
+        rated, rates = rate(part), pair_rates(part)
+        if rated is None or rates is None:
+            continue
+        for index, model in enumerate(rated.models):
+            share = win_rate(rates, part, model)
+            if share.n_scored == 0:
+                continue
+            low, high = rank_range(rated, index)
+            rows.append(
+                RatingRow(
+                    category,
+                    model,
+                    float(rated.ratings[index]),
+                    _known(float(rated.low[index])),
+                    _known(float(rated.high[index])),
+                    int(rated.rank[index]),
+                    low,
+                    high,
+                    int(rated.ranking_ub[index]) if math.isfinite(rated.ranking_ub[index]) else low,
+                    share.value,
+                    share.n_scored,
+                )
+            )
+    return rows
+
+
+def rank_range(rated: RatingIntervals, index: int) -> tuple[int, int]:
+    """The range of a model's rank; all of the table where nothing is known of it."""
+    low, high = float(rated.rank_low[index]), float(rated.rank_high[index])
+    return (int(low), int(high)) if math.isfinite(low + high) else (1, len(rated.models))
+
+
+def score_rows(evidence: Evidence) -> list[ScoreRow]:
+    """The score table: a line for every dataset, metric and model."""
+    rows: list[ScoreRow] = []
+
+    def add(dataset: str, metric: str, model: str, estimate: Estimate | None) -> None:
+        if estimate is None or estimate.n_asked == 0:
+            return
+        rows.append(
+            ScoreRow(
+                dataset=dataset,
+                version=evidence.versions.get(dataset, "-"),
+                metric=metric,
+                mode="gen",
+                model=model,
+                value=estimate.value,
+                low=estimate.low,
+                high=estimate.high,
+                worst=estimate.worst,
+                best=estimate.best,
+                n_scored=estimate.n_scored,
+                n_asked=estimate.n_asked,
+            )
+        )
+
+    for dataset in evidence.datasets:
+        part = evidence.only(dataset=dataset)
+        for judging, kind in _judgings(part):
+            mine = part.only(judging=judging)
+            rates = pair_rates(mine) if kind == "pairwise" else None
+            for model in evidence.models:
+                if kind == "exact":
+                    add(dataset, "accuracy", model, accuracy(mine, model))
+                elif kind == "grade":
+                    add(dataset, judging, model, grade(mine, model))
+                elif rates is not None:
+                    add(dataset, f"{judging}_win_rate", model, win_rate(rates, mine, model))
+    return rows
+
+
+def _judgings(evidence: Evidence) -> list[tuple[str, JudgingKind]]:
+    both: Iterable[Judgment | LeftOutCase] = (*evidence.judgments, *evidence.left_out)
+    return sorted({(one.judging, one.kind) for one in both}, key=lambda pair: (pair[1] != "exact", pair))
+
+
+def _share(k: int, n: int, confidence: float) -> Estimate | None:
+    if n == 0:
+        return None
+    low, high = wilson(k, n, confidence)
+    return Estimate(k / n, low, high, n, n)
+
+
+def _estimate(
+    value: float,
+    low: float,
+    high: float,
+    scored: int,
+    asked: int,
+    worst: float | None = None,
+    best: float | None = None,
+) -> Estimate:
+    """NaN becomes None, and bounds are given only where something was left out."""
+    gap = asked > scored
+    return Estimate(
+        _known(value), _known(low), _known(high), scored, asked, worst if gap else None, best if gap else None
+    )
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def scales_of(judging: Sequence[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+    """The lowest and highest grade of each grading, from its prompt."""
+    from arena import catalog
+
+    found = {}
+    for one in judging:
+        if one.get("kind") == "grade":
+            scale = catalog.prompt(one.get("prompt") or "grade").scale
+            if scale is not None:
+                found[one.get("name") or "grade"] = (scale.low, scale.high)
+    return found

@@ -1,0 +1,248 @@
+"""One run from a resolved config to its folder: `arena run` calls `execute`, and so can a notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from arena import catalog, config
+from arena.config import ConfigError, RunConfig
+from arena.items import load_items
+from arena.models import open_backend
+from arena.models.spec import ModelSpec, RecordedModel
+from arena.pairing import pairs
+from arena.pipeline import Asking, Docket, Plan, is_complete, walk
+from arena.progress import Progress
+from arena.records import Run
+from arena.store import FILE_NAME, Store
+from arena.switchboard import Line, Switchboard
+from judge.exact import ExactJudge
+from judge.pairwise import PairwiseJudge
+from judge.prompt import Prompt
+from judge.single import GradeJudge
+from judge.types import Item, Judge
+
+Mode = Literal["all", "infer", "eval", "viz"]
+
+
+class Interrupted(Exception):
+    """The run was stopped from outside; what had come is stored, and `-r` continues it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: its name, its folder, and whether everything asked for came back."""
+
+    run: str
+    folder: Path
+    complete: bool
+    report: Path | None
+
+
+def execute(
+    run_config: RunConfig,
+    work_dir: Path,
+    *,
+    mode: Mode = "all",
+    reuse: str | None = None,
+    debug: bool = False,
+    announce: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Walks the whole line. `announce` is told in plain sentences what begins.
+
+    Raises ConfigError, BadFile (items, recordings) before anything is written; StoreError; Interrupted.
+    """
+    items = [item for spec in run_config.datasets for item in _first(load_items(spec, run_config.data_dir), run_config)]
+    lines = _open_lines(run_config, mode)
+    with Store(work_dir / FILE_NAME) as store:
+        name = store.run(reuse).run if reuse else new_folder(work_dir)
+        folder = work_dir / name
+        (folder / "logs" / "infer").mkdir(parents=True, exist_ok=True)
+        (folder / "configs").mkdir(exist_ok=True)
+        (folder / "configs" / "run.yaml").write_text(config.dump(run_config), "utf-8")
+        plan = _plan(name, run_config, items, store.salt, mode, debug)
+        if mode != "viz":
+            announce(f"run {name} in {folder}: {len(items)} items, {len(run_config.models)} models")
+            _walk(plan, run_config, lines, store, folder, debug)
+        from arena.output import write_results
+
+        report = write_results(store, store.run(name), folder)
+        complete = is_complete(store.left_out(name), len(store.failures(name)))
+        store.finish_run(name, "complete" if complete else "incomplete")
+        return Outcome(name, folder, complete, report)
+
+
+def _walk(plan: Plan, run_config: RunConfig, lines: dict[str, Line], store: Store, folder: Path, debug: bool) -> None:
+    store.start_run(
+        plan.run, run_config.title, run_config.description, run_config.model_dump(mode="json"), provenance(run_config)
+    )
+    store.keep_items(plan.run, plan.items)
+    totals = {model: plan.questions_of(model) for model in lines}
+    status = "failed"
+    try:
+        with (folder / "logs" / "infer" / "run.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
+            with Progress({m: n for m, n in totals.items() if n}, verbose=debug, log=log) as progress:
+                asyncio.run(_walk_until_stopped(plan, lines, store, progress))
+        status = "incomplete"  # until the results are written
+    except Interrupted:
+        status = "interrupted"
+        raise
+    finally:
+        with contextlib.suppress(Exception):  # a full disk must not hide what went wrong
+            store.finish_run(plan.run, status)
+
+
+async def _walk_until_stopped(plan: Plan, lines: dict[str, Line], store: Store, progress: Progress) -> None:
+    """The walk, ended by the first SIGINT or SIGTERM with a moment for what is under way; by the second at once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    stops: list[int] = []
+
+    def stop() -> None:
+        stops.append(1)
+        if len(stops) > 1:
+            os._exit(130)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in threads, not on Windows
+            loop.add_signal_handler(number, stop)
+    try:
+        async with Switchboard(store, plan.run, lines, progress) as board:
+            await walk(plan, board, store)
+    except asyncio.CancelledError:
+        raise Interrupted from None
+    except BaseExceptionGroup as group:
+        raise _first_cause(group) from None
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _first(items: list[Item], run_config: RunConfig) -> list[Item]:
+    return items[: run_config.limit]
+
+
+def _open_lines(run_config: RunConfig, mode: Mode) -> dict[str, Line]:
+    """A line for every model; a model that is candidate and judge has one."""
+    lines: dict[str, Line] = {}
+    specs: dict[str, ModelSpec] = {}
+    for spec in run_config.models:
+        specs[spec.abbr] = spec
+        lines[spec.abbr] = Line(open_backend(spec), free=isinstance(spec, RecordedModel), buys=mode in ("all", "infer"))
+    for spec in run_config.judges:
+        known = specs.get(spec.abbr)
+        if known is None:
+            lines[spec.abbr] = Line(open_backend(spec), free=isinstance(spec, RecordedModel))
+        elif known != spec:
+            raise ConfigError(
+                [f"{spec.abbr!r} is declared differently as model and as judge: give one of them another abbr"]
+            )
+        else:
+            lines[spec.abbr] = Line(lines[spec.abbr].backend, lines[spec.abbr].free)
+    return lines
+
+
+def _plan(name: str, run_config: RunConfig, items: Sequence[Item], salt: bytes, mode: Mode, debug: bool) -> Plan:
+    workers = max(
+        (getattr(spec, "max_num_workers", 16) for spec in (*run_config.models, *run_config.judges)), default=16
+    )
+    return Plan(
+        run=name,
+        candidates=tuple(spec.asker() for spec in run_config.models),
+        items=tuple(items),
+        asking={spec.name: Asking(_prompts(spec.prompt), spec.max_out_len) for spec in run_config.datasets},
+        dockets=() if mode == "infer" else tuple(dockets(run_config, salt)),
+        window=1 if debug else max(64, 2 * workers),
+    )
+
+
+def _prompts(name: str | None) -> dict[str, Prompt] | None:
+    return catalog.language_variants(name) if name else None
+
+
+def dockets(run_config: RunConfig, salt: bytes) -> Iterator[Docket]:
+    """Who judges what: the exact rule on datasets with exact answers, each judging's judges on the open ones."""
+    models = [spec.abbr for spec in run_config.models]
+    exact = frozenset(spec.name for spec in run_config.datasets if spec.task == "exact")
+    if exact:
+        yield Docket(ExactJudge("exact"), exact, tuple((model,) for model in models))
+    for judging in run_config.judging:
+        open_ones = frozenset(
+            spec.name
+            for spec in run_config.datasets
+            if spec.task == "open" and (not judging.datasets or spec.name in judging.datasets)
+        )
+        prompts = catalog.language_variants(judging.prompt or judging.kind)
+        for spec in run_config.judges:
+            if judging.judges and spec.abbr not in judging.judges:
+                continue
+            judge: Judge
+            if judging.kind == "grade":
+                judge = GradeJudge(judging.name, spec.asker(), prompts, salt, judging.max_out_len)
+                yield Docket(judge, open_ones, tuple((model,) for model in models))
+            else:
+                judge = PairwiseJudge(
+                    judging.name, spec.asker(), prompts, salt, judging.infer_order, run_config.seed, judging.max_out_len
+                )
+                yield Docket(judge, open_ones, tuple(pairs(models, judging.mode, judging.base_models)))
+
+
+def new_folder(work_dir: Path) -> str:
+    """A new run's folder, named by the time. Two runs that begin in one second get two folders."""
+    stamp = time.strftime("%Y%m%d_%H%M%S")
+    for number in range(1, 1000):
+        name = stamp if number == 1 else f"{stamp}_{number}"
+        try:
+            (work_dir / name).mkdir(parents=True)
+            return name
+        except FileExistsError:
+            continue
+    raise ConfigError([f"{work_dir}: too many runs begin in one second"])
+
+
+def provenance(run_config: RunConfig) -> dict[str, Any]:
+    """What else decides the numbers: versions and the hashes of prompts."""
+    names = {judging.prompt or judging.kind for judging in run_config.judging}
+    names |= {spec.prompt for spec in run_config.datasets if spec.prompt}
+    prompts = {p.name: p.hash for name in sorted(names) for p in catalog.language_variants(name).values()}
+    return {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "prompts": prompts,
+        "models": {spec.abbr: spec.fingerprint() for spec in (*run_config.models, *run_config.judges)},
+        "seed": run_config.seed,
+        "command": " ".join(Path(arg).name if number == 0 else arg for number, arg in enumerate(sys.argv)),
+    }
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+
+
+_PACKAGES = ("arena", "openai", "numpy", "scipy", "jinja2", "pydantic")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def stored_config(run: Run) -> RunConfig:
+    """The config a run was made with, for continuing it."""
+    return RunConfig.model_validate(run.config)

@@ -1,0 +1,112 @@
+"""One item of a run as text: the question, the answers, what the judges were asked and replied, and the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arena.nearest import nearest
+from arena.records import Run
+from arena.store import Store
+from judge.aggregate import Verdict, verdicts
+from judge.types import Exchange, Item, Judgment
+
+
+def describe(store: Store, run: Run, name: str, *, models: Sequence[str] = (), questions: bool = False) -> str:
+    """The text. `name` is an item's id, or dataset/id. Raises LookupError with the nearest name where there is none."""
+    item = _find(store.items(run.run), name)
+    mine = [
+        e
+        for e, _ in store.exchanges(run.run)
+        if (e.request.address.dataset, e.request.address.item) == (item.dataset, item.id)
+    ]
+    judgments = [j for j in store.judgments(run.run) if (j.dataset, j.item) == (item.dataset, item.id)]
+    known = {e.request.model for e in mine if e.request.address.role == "answer"}
+    for model in models:
+        if model not in known:
+            raise LookupError(f"{model!r} has no answer to {item.id!r} in run {run.run}{nearest(model, known)}")
+    if models:
+        judgments = [j for j in judgments if set(j.models) <= set(models)]
+    parts = [f"{item.dataset}/{item.id}   category {item.category or '-'}   run {run.run}"]
+    parts += _question(item)
+    for model in [m for m in sorted(known) if not models or m in models]:
+        for exchange in mine:
+            if exchange.request.address.role == "answer" and exchange.request.model == model:
+                parts.append(_headed(_answer_title(exchange, len(item.turns)), exchange.response.text))
+    replies = {exchange.request.key: exchange for exchange in mine}
+    for judgment in judgments:
+        parts += _judgment(judgment, replies.get(judgment.key), questions)
+    found = verdicts(judgments)
+    if found:
+        parts.append(_headed("verdicts", "\n".join(_verdict(verdict) for verdict in found)))
+    for failure in store.failures(run.run):
+        if failure["item"] == item.id and failure["dataset"] == item.dataset:
+            parts.append(
+                _headed(f"missing: {failure['model']} ({failure['role']})", f"{failure['status']}: {failure['error']}")
+            )
+    return "\n\n".join(parts)
+
+
+def _find(items: Sequence[Item], name: str) -> Item:
+    found = [item for item in items if name in (item.id, f"{item.dataset}/{item.id}")]
+    if len(found) > 1:
+        raise LookupError(f"{name!r} is in several datasets: {', '.join(f'{i.dataset}/{i.id}' for i in found)}")
+    if not found:
+        raise LookupError(f"no item {name!r} in this run{nearest(name, [item.id for item in items])}")
+    return found[0]
+
+
+def _headed(title: str, text: str) -> str:
+    return f"{'─' * 3} {title} {'─' * max(3, 100 - len(title))}\n{text}"
+
+
+def _question(item: Item) -> list[str]:
+    parts = []
+    for number, turn in enumerate(item.turns):
+        title = f"question, turn {number + 1}" if len(item.turns) > 1 else "question"
+        text = turn + "".join(f"\n{choice.label}. {choice.text}" for choice in item.choices)
+        parts.append(_headed(title, text))
+        if item.reference:
+            parts.append(_headed("reference", item.reference[number]))
+    if item.gold:
+        parts.append(_headed("gold", " | ".join(item.gold)))
+    return parts
+
+
+def _answer_title(exchange: Exchange, turns: int) -> str:
+    turn = f", turn {exchange.request.address.turn + 1}" if turns > 1 else ""
+    status = "" if exchange.response.status == "ok" else f" [{exchange.response.status}]"
+    return f"answer of {exchange.request.model}{turn}{status}"
+
+
+def _judgment(judgment: Judgment, exchange: Exchange | None, questions: bool) -> list[str]:
+    shown = f"A = {judgment.models[0]}, B = {judgment.models[1]}" if len(judgment.models) > 1 else judgment.models[0]
+    title = f"{judgment.judging} by {judgment.judge}: {shown}: {outcome(judgment)}"
+    if exchange is None or judgment.kind == "exact":
+        return [f"{'─' * 3} {title}"]
+    asked = []
+    if questions:
+        asked = [_headed(f"asked of {judgment.judge} ({m.role})", m.content) for m in exchange.request.messages]
+    return [*asked, _headed(title, exchange.response.text)]
+
+
+def outcome(judgment: Judgment) -> str:
+    """A judgment in a word: the winner's name, "tie", the grade, "right" or "wrong", or "unreadable (why)"."""
+    if judgment.unreadable is not None:
+        return f"unreadable ({judgment.unreadable})"
+    if judgment.preference is not None:
+        if judgment.preference == 0.5:
+            return "tie"
+        return judgment.models[0 if judgment.preference > 0.5 else 1]
+    if judgment.kind == "exact":
+        return "right" if judgment.score else "wrong"
+    return f"{judgment.score:g}"
+
+
+def _verdict(verdict: Verdict) -> str:
+    who = f"{verdict.judging} by {verdict.judge}: {' / '.join(verdict.models)}:"
+    if verdict.preference is not None:
+        agreement = {True: ", both orders agree", False: ", the orders disagree", None: ""}[verdict.consistent]
+        return f"{who} {verdict.preference:.0%} for {verdict.models[0]} ({verdict.n_readable} of {verdict.n_asked} read{agreement})"
+    if verdict.score is not None:
+        return f"{who} {verdict.score:g}"
+    return f"{who} nothing readable ({verdict.n_asked} asked)"

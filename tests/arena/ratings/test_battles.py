@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from arena.ratings import Battles
+
+
+def three(**changes: Any) -> Battles:
+    columns: dict[str, Any] = {
+        "model_a": ["x", "y", "z"],
+        "model_b": ["y", "z", "x"],
+        "preference": [1, 0.5, 0.25],
+        "cluster": ["p1", "p1", "p0"],
+    }
+    columns.update(changes)
+    return Battles.of(**columns)
+
+
+def test_columns_become_codes_in_sorted_order() -> None:
+    battles = three(model_a=["z", "y", "x"], model_b=["y", "x", "z"], category=["maths", "art", "maths"])
+    assert battles.models == ("x", "y", "z")
+    assert battles.a.tolist() == [2, 1, 0]
+    assert battles.b.tolist() == [1, 0, 2]
+    assert battles.cluster.tolist() == [1, 1, 0]
+    assert battles.prompts == 2
+    assert battles.weight.tolist() == [1, 1, 1]
+    assert battles.category is not None
+    assert battles.category.names == ("art", "maths")
+    assert battles.category.codes.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_b": ["y", "y", "x"]}, r"row 1: 'y' against 'y'"),
+        ({"preference": [1, 2, 0]}, r"row 1: 'y' against 'z': preference 2.0"),
+        ({"preference": [1, 0, float("nan")]}, r"row 2: 'z' against 'x': preference nan"),
+        ({"preference": [1, None, 0]}, r"row 1: preference is None"),
+        ({"preference": ["1", "0", "0"]}, r"row 0: preference is '1'"),
+        ({"preference": [1, 0]}, r"preference has 2 values where model_a has 3"),
+        ({"model_b": ["y"]}, r"model_b has 1 values"),
+        ({"weight": [1, 1]}, r"weight has 2 values"),
+        ({"weight": [1, 1, -1]}, r"row 2: 'z' against 'x': weight -1.0"),
+        ({"weight": [1, float("inf"), 1]}, r"row 1: 'y' against 'z': weight inf"),
+        ({"cluster": ["p", None, "p"]}, r"row 1: the prompt is None"),
+        ({"cluster": [1.0, float("nan"), 2.0]}, r"row 0: the prompt is 1.0"),
+        ({"cluster": ["p", 1, "p"]}, r"one sortable kind"),
+        ({"category": ["maths"]}, r"category has 1 values"),
+        ({"models": ["x", "y"]}, r"row 2: model_a 'z' is not among"),
+        ({"models": ["x", "y", "z", "x"]}, r"models names 'x' twice"),
+        ({"model_a": ["x", "", "z"]}, r"row 1: '' against 'z'"),
+        ({"model_a": [], "model_b": [], "preference": [], "cluster": []}, r"there are no battles"),
+    ],
+)
+def test_a_bad_row_is_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        three(**changes)
+
+
+def test_prompt_ids_may_be_integers_or_tuples() -> None:
+    assert three(cluster=np.array([7, 7, 3])).cluster.tolist() == [1, 1, 0]
+    assert three(cluster=[("b", "1"), ("b", "1"), ("a", "1")]).cluster.tolist() == [1, 1, 0]
+
+
+def test_arrays_are_read_only_and_the_caller_keeps_their_own() -> None:
+    own = np.array([1.0, 0.5, 0.0])
+    battles = three(preference=own)
+    own[0] = 0.0
+    assert battles.preference[0] == 1.0
+    with pytest.raises(ValueError, match="read-only"):
+        battles.preference[0] = 0.0
+
+
+def test_where_keeps_models_and_refuses_to_leave_nothing() -> None:
+    battles = three(category=["a", "b", "a"])
+    kept = battles.where(np.array([True, False, True]))
+    assert kept.models == battles.models
+    assert kept.preference.tolist() == [1, 0.25]
+    assert kept.category is not None
+    assert kept.category.codes.tolist() == [0, 0]
+    with pytest.raises(ValueError, match="no battle is left"):
+        battles.where(np.zeros(3, dtype=bool))
+    with pytest.raises(ValueError, match="3 booleans"):
+        battles.where(np.array([0, 1, 1]))  # type: ignore[arg-type]
+
+
+def test_split_covers_every_battle_once() -> None:
+    battles = three(category=["b", "a", "b"])
+    parts = battles.split()
+    assert list(parts) == ["a", "b"]
+    assert [len(part) for part in parts.values()] == [1, 2]
+    with pytest.raises(ValueError, match="no categories"):
+        three().split()
+
+
+def test_an_unknown_model_is_answered_with_the_nearest_name() -> None:
+    battles = Battles.of(["heron-2"], ["wren-1"], [1], cluster=["p"])
+    with pytest.raises(ValueError, match="did you mean 'heron-2'"):
+        battles.index("heron2")
