@@ -6,6 +6,7 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import yaml
@@ -61,7 +62,7 @@ def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence
         title=run.title or "Evaluation",
         description=run.description,
         run=run.run,
-        created=run.started_at,
+        created=datetime.fromisoformat(run.started_at).strftime("%Y-%m-%d %H:%M UTC"),
         complete=complete,
         notices=tuple(_notices(evidence, rated, len(failures), sum(c.questions for c in missing))),
         headline=_headline(leaders, rated, rates),

@@ -13,7 +13,7 @@ STAGES = {
 REASONS = {
     "ok": "complete",
     "truncated": "cut off at the token limit",
-    "filtered": "withheld by the provider's content filter",
+    "filtered": "withheld by the provider’s content filter",
     "empty": "an empty reply",
     "overflow": "the prompt was longer than the model can read",
     "no_verdict": "the judge named no verdict",
@@ -24,7 +24,7 @@ REASONS = {
     "no_answer_line": "no line with a final answer",
     "two_answers": "two different final answers",
     "not_a_number": "the final answer is not a number",
-    "label_and_text_disagree": "the option's letter and its text disagree",
+    "label_and_text_disagree": "the option’s letter and its text disagree",
 }
 
 

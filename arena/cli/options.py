@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,32 @@ WORK_DIR = click.option(
     show_default=True,
     help="Folder of the store and of the runs.",
 )
+
+
+class SeveralValues(click.Command):
+    """A command whose repeatable options also take several values in a row: `--models a b c`, up to the next option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        several = {opt for param in self.params if getattr(param, "multiple", False) for opt in param.opts}
+        return super().parse_args(ctx, spread(args, several))
+
+
+def spread(args: Sequence[str], several: Collection[str]) -> list[str]:
+    """`--models a b` as `--models a --models b`, for the options in `several`. What follows "--" is left alone."""
+    out: list[str] = []
+    option, fresh = "", True
+    for number, arg in enumerate(args):
+        if arg == "--":
+            return [*out, *args[number:]]
+        if arg.startswith("-") and len(arg) > 1:
+            option = arg if arg in several else ""
+            fresh = True
+        elif option:
+            out += [arg] if fresh else [option, arg]
+            fresh = False
+            continue
+        out.append(arg)
+    return out
 
 
 @contextmanager

@@ -131,4 +131,4 @@ def _show(tables: list[tuple[str, Any]], run: str, form: str) -> None:
         click.echo(("\n" if number else "") + (f"{name}:" if name else f"run {run}:"))
         echo_table(headers, rows)
         for warning in warnings:
-            click.echo(f"note: {warning}", err=True)
+            click.echo(f"note: {warning}")

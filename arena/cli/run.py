@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from arena.cli.options import WORK_DIR, told
+from arena.cli.options import WORK_DIR, SeveralValues, told
 
 
-@click.command("run")
+@click.command("run", cls=SeveralValues)
 @click.argument("config", required=False)
 @click.option(
     "--models", multiple=True, metavar="NAME...", help="Candidates: catalogue names, files, or backend:model."

@@ -28,7 +28,7 @@ def print_summary(work_dir: Path, run: str) -> None:
         click.echo(f"{found.title or 'Leaderboard'}: run {found.run}\n")
         echo_table(headers, rows)
         for warning in rated.warnings:
-            click.echo(f"note: {warning}", err=True)
+            click.echo(f"note: {warning}")
     scores = score_rows(evidence)
     if scores:
         click.echo()

@@ -157,7 +157,7 @@ class OpenAIBackend:
             failure = Failure(status="error:timeout", message=message, then="retry")
         except openai.APIStatusError as error:
             reply = error.response
-            body = self._struck_out_of(reply.content, shortest=_SHORTEST_SECRET)
+            body = self._struck_out_of(reply.content, shortest=8)
             failure = failure_of_status(reply.status_code, body, reply.headers, time.time())
         except openai.APIConnectionError as error:
             failure = _failure_of_transport(error.__cause__ or error, self._spec.connect_timeout_s)
@@ -193,9 +193,9 @@ class OpenAIBackend:
         async with self._explaining:
             if self._stopped is None:
                 remedy = await self._remedy(self._cause)
-                said = _shortened(self._struck(self._cause.message), 300)
+                said = _shortened(self._struck(self._cause.message), 300).rstrip(".")
                 where = f"model {self._spec.model!r} at {shown_url(self._spec.base_url)}"
-                self._stopped = ModelStopped(self._cause.status, f"{where}: {said}: {self._struck(remedy)}")
+                self._stopped = ModelStopped(self._cause.status, f"{where}: {said}; {self._struck(remedy)}")
         raise self._stopped from None
 
     async def _remedy(self, failure: Failure) -> str:
@@ -210,7 +210,7 @@ class OpenAIBackend:
             case "error:connection":
                 return f"no server answers at {shown_url(self._spec.base_url)}: is it running?"
             case _:
-                return await self._what_is_there()
+                return failure.remedy or await self._what_is_there()
 
     async def _what_is_there(self) -> str:
         """What `/models` says, for a server that knows no such model or no such path. Best effort."""

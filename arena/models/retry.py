@@ -20,6 +20,7 @@ class Failure:
 
     `then` says what follows: "retry" (it may pass), "give_up" (this request never will, others may), "stop" (no request
     to this model will). `asked_wait_s` are the seconds the server asked for; `unreached`: there was no connection.
+    `remedy` is what to do, where the failure tells it by itself.
     """
 
     status: str
@@ -27,6 +28,7 @@ class Failure:
     then: Literal["retry", "give_up", "stop"]
     asked_wait_s: float | None = None
     unreached: bool = False
+    remedy: str = ""
 
 
 _STOPS = {
@@ -54,7 +56,8 @@ def failure_of_status(code: int, body: bytes, headers: Mapping[str, str], now: f
     message = f"HTTP {code}: {text}" if text else f"HTTP {code}"
     if 300 <= code < 400:
         target = shown_url(headers.get("location", "")) or "nowhere"
-        return Failure(status="error:not_found", message=f"HTTP {code}: a redirect to {target}", then="stop")
+        message, remedy = f"HTTP {code}: a redirect to {target}", "set base_url to where the server really is"
+        return Failure(status="error:not_found", message=message, then="stop", remedy=remedy)
     if error_code & _QUOTA:
         return Failure(status="error:quota", message=message, then="stop")
     if code in _STOPS:

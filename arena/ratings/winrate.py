@@ -201,7 +201,7 @@ def _share_interval(
     seen = variance > 1e-18
     effective = np.divide(share * (1.0 - share), variance, out=clusters.astype(np.float64), where=seen)
     quantile = np.asarray(stdtrit(freedom, (1.0 + confidence) / 2.0), dtype=np.float64)
-    low, high = _wilson(share, np.maximum(effective, 1e-300), quantile)
+    low, high = _wilson(share, np.maximum(effective, 1e-6), quantile)
     told = clusters > 1
     return np.where(told, low, nan), np.where(told, high, nan)
 

@@ -36,6 +36,7 @@ from dataclasses import dataclass, field, fields
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -276,7 +277,9 @@ BODIES: dict[str, Callable[[dict[str, Any], str], Reply]] = {
         400, "This model's maximum context length is 4096 tokens, you asked for 5000.", "context_length_exceeded"
     ),
     "bad400": lambda done, key: _error(400, f"Unsupported parameter: 'top_k' (key {key})", "unsupported_parameter"),
-    "redirect": lambda done, key: Reply(307, b"", (("Location", f"http://u:{key}@127.0.0.1:9/elsewhere?key={key}"),)),
+    "redirect": lambda done, key: Reply(
+        307, b"", (("Location", f"http://u:{quote(key, safe='')}@127.0.0.1:9/elsewhere?key={key}"),)
+    ),
 }
 """Faults that are a response of their own, made of the completion there would have been and the key that came."""
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +21,17 @@ from hypothesis import strategies as st
 from arena.models.openai import BadBody, OpenAIBackend, read_completion, request_body
 from arena.models.seam import ModelStopped
 from arena.models.spec import OpenAIModel, Price
+from judge.prompt import parse_prompt
+from judge.read import read_tag
 from judge.types import Address, Message, Request, Response, Sampling
-from tests.servers.openai_server import BODIES, Plan, Server, attempts_needed, reply, serve
+from tests.servers.openai_server import BODIES, Plan, Server, attempts_needed, hash_of, reply, serve
 
 CANARY = "sk-canary-4f1e/9c2b+7d"
 
 RETRY_AFTER = ("1", "date:3", "0", "-1", "soon", "1000000", None)
 STORM = {"rates": {"429": 0.30, "5xx": 0.10, "reset": 0.05}, "retry_after": RETRY_AFTER, "seed": 7}
+ECHOES = ("error200", "auth401", "forbidden403", "quota429", "bad400")
+"""Faults whose message holds the key that was sent."""
 FAULTS = (*BODIES, "reset", "mute", "drip", "cut", "429", "5xx")
 PLAN: dict[str, Any] = {
     "drip_s": 0.05,
@@ -51,9 +56,9 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def request(text: str, sampling: Sampling = Sampling(), **changes: Any) -> Request:
+def request(text: str, sampling: Sampling | None = None, **changes: Any) -> Request:
     address = Address("d", text, "answer", ("m",))
-    return Request("m", "i", (Message("user", text),), sampling, address, **changes)
+    return Request("m", "i", (Message("user", text),), sampling or Sampling(), address, **changes)
 
 
 def messages(text: str) -> list[dict[str, str]]:
@@ -98,7 +103,7 @@ class Run:
         return response
 
 
-# -- answers ------------------------------------------------------------------------------------------------------------
+# -- answers ----------------------------------------------------------------------------------------------------------
 
 
 def test_answers_are_the_servers_with_their_figures(server: Server) -> None:
@@ -111,14 +116,14 @@ def test_answers_are_the_servers_with_their_figures(server: Server) -> None:
         assert response.text == reply("plain", messages(text))
         assert response.finish_reason == "stop"
         assert response.attempts == 1
-        assert (response.input_tokens, response.cached_tokens) == (len(text) // 4, None)
-        assert response.output_tokens == len(response.text) // 4
-        assert response.cost == pytest.approx((2 * response.input_tokens + 8 * response.output_tokens) / 1e6)
+        asked, written = len(text) // 4, len(response.text) // 4
+        assert (response.input_tokens, response.output_tokens, response.cached_tokens) == (asked, written, None)
+        assert response.cost == pytest.approx((2 * asked + 8 * written) / 1e6)
         assert response.latency_s is not None
         assert response.latency_s > 0
 
 
-def test_no_more_are_under_way_or_held_than_there_are_workers(server: Server) -> None:
+def test_no_more_are_under_way_or_held_than_there_are_workers() -> None:
     pulled = yielded = most = 0
 
     async def counted() -> AsyncIterator[Request]:
@@ -128,7 +133,7 @@ def test_no_more_are_under_way_or_held_than_there_are_workers(server: Server) ->
             most = max(most, pulled - yielded)
             yield request(f"held {n}")
 
-    async def slowly() -> None:
+    async def slowly(server: Server) -> None:
         nonlocal yielded
         backend = OpenAIBackend(spec(server, "slow", max_num_workers=5), CANARY)
         async for response in backend.generate(counted()):
@@ -137,10 +142,9 @@ def test_no_more_are_under_way_or_held_than_there_are_workers(server: Server) ->
             await asyncio.sleep(0.005 if yielded < 10 else 0)
         await backend.close()
 
-    with serve(plan=PLAN) as own:
-        server = own
-        asyncio.run(slowly())
-        assert own.stats()["peak"] == 5
+    with serve(latency=0.02) as own:
+        asyncio.run(slowly(own))
+        assert 1 < own.stats()["peak"] <= 5
     assert yielded == 60
     # Five in slots, and the one that the consumer has in its hand.
     assert most <= 6
@@ -179,7 +183,7 @@ def test_a_request_that_is_no_question_is_refused_unsent(server: Server) -> None
     assert (response.status, response.attempts) == ("error:bad_request", 0)
 
 
-# -- faults -------------------------------------------------------------------------------------------------------------
+# -- faults -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -250,7 +254,7 @@ def test_a_fault_that_passes_costs_attempts_only(server: Server) -> None:
         ("quota429", "error:quota", "top up the account"),
         ("notfound404", "error:not_found", "the server knows no model 'notfound404'; it lists: "),
         ("unlisted", "error:not_found", "small-1"),
-        ("redirect", "error:not_found", "a redirect to http://127.0.0.1:9/elsewhere"),
+        ("redirect", "error:not_found", "a redirect to http://127.0.0.1:9/elsewhere; set base_url"),
     ],
 )
 def test_what_no_retry_can_mend_stops_the_model(server: Server, model: str, status: str, remedy: str) -> None:
@@ -299,16 +303,21 @@ def test_a_broken_stream_of_requests_loses_no_answer_and_tells(server: Server) -
     async def run() -> int:
         backend = OpenAIBackend(spec(server, "slow"), CANARY)
         count = 0
-        with pytest.raises(LookupError, match="the stream broke"):
+
+        async def consume() -> None:
+            nonlocal count
             async for _ in backend.generate(breaking()):
                 count += 1
+
+        with pytest.raises(LookupError, match="the stream broke"):
+            await consume()
         await backend.close()
         return count
 
     assert asyncio.run(run()) == 4
 
 
-# -- nobody there, no key -----------------------------------------------------------------------------------------------
+# -- nobody there, no key ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -376,6 +385,10 @@ def test_user_and_password_of_the_url_go_into_the_header(server: Server) -> None
     assert Run(own, ["q"], key=None).only.status == "ok"
 
 
+def test_a_query_of_the_url_is_kept(server: Server) -> None:
+    assert Run(spec(server, "plain", base_url=f"{server.url}?api-version=1"), ["q"]).only.status == "ok"
+
+
 @pytest.mark.parametrize(
     ("changes", "key", "status", "said"),
     [
@@ -399,11 +412,11 @@ def test_what_can_not_work_is_told_before_anything_is_sent(
     assert said in str(run.stopped)
 
 
-# -- storms -------------------------------------------------------------------------------------------------------------
+# -- storms -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_storm_is_ridden_out_with_one_attempt_for_each_fault(server: Server) -> None:
-    """Ideal is one attempt for each planned fault that a request meets, and one that is served. See `attempts_needed`."""
+    """Ideal is one attempt for each planned fault that a request meets, and one that is served: `attempts_needed`."""
     texts = [f"storm {n}" for n in range(300)]
     plan = Plan.of(PLAN)
     needed = {text: attempts_needed(plan, "storm", messages(text)) for text in texts}
@@ -423,7 +436,7 @@ def test_workers_pause_together_at_a_rate_limit(server: Server) -> None:
     assert server.stats()["attempts_by_model"]["window"] <= 1.5 * 50
 
 
-# -- cancellation -------------------------------------------------------------------------------------------------------
+# -- cancellation -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", ["slower", "mute", "429"])
@@ -473,29 +486,81 @@ def test_leaving_early_ends_what_is_under_way(server: Server) -> None:
     asyncio.run(run())
 
 
-# -- secrets ------------------------------------------------------------------------------------------------------------
+# -- secrets ----------------------------------------------------------------------------------------------------------
 
 
-def test_no_secret_shows_anywhere(server: Server, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_secret_shows_anywhere(
+    server: Server, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     """The key, a secret header and the URL's password, at a server that echoes whatever key it is sent."""
     secrets = [CANARY, "hdr-canary-88aa", "url-canary-77bb"]
     address = server.url.replace("http://", "http://user:url-canary-77bb@")
-    shown = []
+    shown: list[str] = []
     with caplog.at_level(logging.DEBUG):
-        for fault in FAULTS:
-            for url in (server.url, address):
-                own = spec(server, fault, base_url=url, headers={"X-Api-Key": secrets[1]}, timeout_s=0.2, retry=0)
-                run = Run(own, ["q"])
-                shown += [repr(r) for r in run.responses.values()] + [repr(run.stopped), str(run.stopped)]
+        for fault, url in [*((fault, server.url) for fault in FAULTS), *((fault, address) for fault in ECHOES)]:
+            own = spec(server, fault, base_url=url, headers={"X-Api-Key": secrets[1]}, timeout_s=0.2, retry=0)
+            run = Run(own, ["q"])
+            shown += [repr(r) for r in run.responses.values()] + [repr(run.stopped), str(run.stopped)]
     everything = "\n".join([*shown, caplog.text, *capfd.readouterr()])
-    assert len(shown) >= 4 * len(FAULTS)
-    assert "[secret]" in everything
+    assert everything.count("[secret]") >= 2 * len(ECHOES) - 1
     forms = [*secrets, CANARY.replace("/", "\\/"), "c2stY2FuYXJ5", "dXNlcjp1cmwtY2FuYXJ5LTc3YmI="]
     assert [form for form in forms if form in everything] == []
     assert re.search("canary", everything) is None
 
 
-# -- what is sent -------------------------------------------------------------------------------------------------------
+# -- the server itself ------------------------------------------------------------------------------------------------
+
+
+def judge_says(name: str, values: dict[str, Any], judge: str = "judge-1") -> str:
+    """What the server's judge says to a rendered prompt of the repository."""
+    path = Path(__file__).parents[3] / "prompts" / "judge" / f"{name}.md"
+    prompt = parse_prompt(name, path.read_text("utf-8"))
+    turn = {"question": "Why?", "reference": None, **values}
+    shown = prompt.messages(
+        {"turns": [turn], "fence": "0123456789ab", **({"scale": prompt.scale} if prompt.scale else {})}
+    )
+    return reply(judge, [{"role": message.role, "content": message.content} for message in shown])
+
+
+@pytest.mark.parametrize("name", ["pairwise", "pairwise_zh"])
+def test_the_servers_judge_compares_the_answers_and_not_their_places(name: str) -> None:
+    answers = [reply(f"model-{n % 4}", messages(f"q {n}")) for n in range(60)]
+    pairs = list(zip(answers, answers[1:], strict=False))
+    both = [(judge_says(name, {"a": a, "b": b}), judge_says(name, {"a": b, "b": a})) for a, b in pairs]
+    readings = [tuple(read_tag(text, "verdict").value for text in texts) for texts in both]
+    assert {label for pair in readings for label in pair} == {"A", "B", "tie"}
+    same = sum(pair in {("A", "B"), ("B", "A"), ("tie", "tie")} for pair in readings)
+    assert 0.7 * len(pairs) < same < len(pairs)
+
+
+@pytest.mark.parametrize("name", ["grade", "grade_zh"])
+def test_the_servers_judge_grades_on_the_scale(name: str) -> None:
+    texts = [judge_says(name, {"answer": reply(f"model-{n % 4}", messages(f"q {n}"))}) for n in range(40)]
+    grades = {int(read_tag(text, "grade").value or 0) for text in texts}
+    assert len(grades) > 3
+    assert grades <= set(range(1, 11))
+
+
+def test_the_ledger_outlives_a_killed_server(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    for expected in (1, 2):
+        with serve(ledger=ledger) as server:
+            assert Run(spec(server, "m"), ["q"]).only.text == reply("m", messages("q"))
+            server.process.kill()
+            server.process.wait()
+            lines = server.ledger()
+        assert [line["model"] for line in lines] == ["m"] * expected
+        assert {line["messages"] for line in lines} == {hash_of(messages("q"))}
+
+
+def test_a_plan_with_an_unknown_word_is_refused() -> None:
+    with pytest.raises(ValueError, match="a plan knows the faults"):
+        Plan.of({"rates": {"html": 1.0}})
+    with pytest.raises(ValueError, match="a plan knows the keys"):
+        Plan.of({"models": {"m": {"rate": {}}}})
+
+
+# -- what is sent -----------------------------------------------------------------------------------------------------
 
 
 def declared(**changes: Any) -> OpenAIModel:
@@ -525,14 +590,14 @@ def test_every_setting_has_its_field() -> None:
     assert json.loads(request_body(declared(logprobs=0), request("q"))).keys() == {"model", "messages", "logprobs"}
 
 
-@given(st.text(st.characters(exclude_categories=()) | st.sampled_from("\ud83d\ude00\udc00\"\\")))
+@given(st.text(st.characters(exclude_categories=()) | st.sampled_from('\ud83d\ude00\udc00"\\')))
 def test_half_a_surrogate_pair_becomes_the_replacement_character(text: str) -> None:
     sent = json.loads(request_body(declared(), request(text)).decode("utf-8"))["messages"][0]["content"]
     paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     assert sent == re.sub("[\ud800-\udfff]", "\ufffd", paired)
 
 
-# -- what comes back ----------------------------------------------------------------------------------------------------
+# -- what comes back --------------------------------------------------------------------------------------------------
 
 
 def body(message: Any = None, finish: Any = "stop", usage: Any = None, **more: Any) -> bytes:
@@ -596,7 +661,10 @@ def test_readings(message: dict[str, Any], finish: str, status: str, text: str, 
         (b'{"choices": [{}]}', "without a message"),
         (b'{"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]}', "without a message"),
         (b'{"choices": [], "choices": [1]}', "the key 'choices' twice"),
-        (b'{"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {"a": Infinity}}', "Infinity"),
+        (
+            b'{"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {"a": Infinity}}',
+            "Infinity",
+        ),
         (body({"role": "assistant"}), "without content"),
         (body({"content": ["x"]}), "content of type list"),
         (body({"content": 4}), "content of type int"),
@@ -632,7 +700,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=60) | json_values.map(json.dumps).map(str.encode))
 def test_any_body_is_read_or_refused(raw: bytes) -> None:
     try:
@@ -643,7 +711,7 @@ def test_any_body_is_read_or_refused(raw: bytes) -> None:
     assert json.dumps(response.logprobs, allow_nan=False)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(json_values, json_values, json_values)
 def test_any_choice_is_read_or_refused(message: Any, finish: Any, usage: Any) -> None:
     raw = body(message, finish, usage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import nan
 
 import numpy as np
@@ -29,9 +30,19 @@ def maximum_likelihood(battles: Battles, prior: float = 1.0) -> FloatArray:
 
 def rows_of(battles: Battles) -> list[tuple[int, int, float, float, int]]:
     columns = (battles.a, battles.b, battles.preference, battles.weight, battles.cluster)
-    return [
-        (int(a), int(b), float(y), float(w), int(c)) for a, b, y, w, c in zip(*columns, strict=True)
-    ]
+    return [(int(a), int(b), float(y), float(w), int(c)) for a, b, y, w, c in zip(*columns, strict=True)]
+
+
+def repeated(battles: Battles, times: int) -> Battles:
+    """Every battle so many times over."""
+    return replace(
+        battles,
+        a=np.tile(battles.a, times),
+        b=np.tile(battles.b, times),
+        preference=np.tile(battles.preference, times),
+        weight=np.tile(battles.weight, times),
+        cluster=np.tile(battles.cluster, times),
+    )
 
 
 def connected(k: int, edges: list[tuple[int, int]]) -> list[set[int]]:

@@ -84,7 +84,7 @@ def test_where_keeps_models_and_refuses_to_leave_nothing() -> None:
     with pytest.raises(ValueError, match="no battle is left"):
         battles.where(np.zeros(3, dtype=bool))
     with pytest.raises(ValueError, match="3 booleans"):
-        battles.where(np.array([0, 1, 1]))  # type: ignore[arg-type]
+        battles.where(np.array([0, 1, 1]))
 
 
 def test_split_covers_every_battle_once() -> None:

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from arena.ratings import Battles, bootstrap, fit
+from arena.ratings.battles import FloatArray
+from arena.ratings.connectivity import all_one_group
+from arena.ratings.intervals import ranks, resamples
+from arena.ratings.pairs import count_prompt_pairs
+from tests.arena.ratings.reference import designs, groups, repeated, rows_of
+
+
+def tournament(prompts: int, *, seed: int = 0, strengths: tuple[float, ...] = (1.0, 0.3, -0.2, -0.6)) -> Battles:
+    """Every pair on every prompt in both orders, with a preference that the prompt shares."""
+    rng = np.random.default_rng(seed)
+    rows: list[tuple[str, str, float, str]] = []
+    for prompt in range(prompts):
+        shift = rng.normal(0, 1, len(strengths))
+        for a in range(len(strengths)):
+            for b in range(len(strengths)):
+                if a != b:
+                    gap = strengths[a] - strengths[b] + shift[a] - shift[b]
+                    win = float(rng.random() < 1 / (1 + np.exp(-gap)))
+                    rows.append((f"m{a}", f"m{b}", 0.5 if rng.random() < 0.2 else win, f"q{prompt:04}"))
+    a_names, b_names, y, c = (list(column) for column in zip(*rows, strict=True))
+    return Battles.of(a_names, b_names, y, cluster=c)
+
+
+def same(first: FloatArray, second: FloatArray, within: float = 1e-5) -> None:
+    np.testing.assert_allclose(first, second, rtol=0, atol=within)
+
+
+def test_a_seed_draws_the_same_again_and_another_seed_does_not() -> None:
+    battles = tournament(30)
+    first, again, other = bootstrap(battles, seed=3), bootstrap(battles, seed=3), bootstrap(battles, seed=4)
+    assert np.array_equal(first.draws, again.draws)
+    assert np.array_equal(first.low, again.low)
+    assert not np.allclose(first.draws, other.draws)
+    same(first.low, other.low, 40.0)
+
+
+def test_the_order_of_rows_and_models_and_the_sides_change_no_draw() -> None:
+    battles = tournament(20)
+    order = np.random.default_rng(5).permutation(len(battles))
+    names = battles.models
+    shuffled = Battles.of(
+        [names[battles.b[row]] for row in order],
+        [names[battles.a[row]] for row in order],
+        1 - battles.preference[order],
+        cluster=battles.cluster[order],
+        models=names[::-1],
+    )
+    plain, moved = bootstrap(battles, rounds=200), bootstrap(shuffled, rounds=200)
+    same(plain.draws, moved.draws[:, ::-1])
+    same(plain.low, moved.low[::-1])
+    same(plain.rank_high, moved.rank_high[::-1])
+    same(plain.p_better, moved.p_better[::-1, ::-1])
+
+
+def test_alike_single_battle_prompts_draw_the_same_whatever_the_order() -> None:
+    """Such prompts are drawn by kind, and the kinds' order must not hang on the order of models."""
+    rng = np.random.default_rng(2)
+    rows = [
+        ("abc"[x], "abc"[(x + s) % 3], y) for x, s, y in zip(*rng.integers(0, [[3], [2], [2]], (3, 90)), strict=True)
+    ]
+    rows = [(a, b, float(y)) for a, b, y in rows if a != b]
+    a_names, b_names, y = (list(column) for column in zip(*rows, strict=True))
+    plain = bootstrap(Battles.of(a_names, b_names, y, cluster=range(len(rows))), rounds=100)
+    moved = bootstrap(Battles.of(a_names, b_names, y, cluster=range(len(rows)), models="cab"), rounds=100)
+    same(plain.draws, moved.draws[:, [1, 2, 0]])
+
+
+def test_each_draw_is_a_fit_to_the_prompts_drawn() -> None:
+    battles = tournament(12)
+    found = bootstrap(battles, rounds=40, seed=9, anchor="m2")
+    counts = np.concatenate(list(resamples(np.ones(12, dtype=np.intp), 40, 9, 7)))
+    assert found.rounds_with_prior < 40
+    for drawn, ratings in zip(counts, found.draws, strict=True):
+        refit = fit(replace(battles, weight=drawn[battles.cluster].astype(float)), anchor="m2")
+        if not refit.prior_used:
+            same(ratings, refit.ratings, 1e-4)
+
+
+def test_the_block_size_changes_no_resample() -> None:
+    sizes = np.array([1, 4, 2, 1], dtype=np.intp)
+    whole = next(resamples(sizes, 50, 1, 50))
+    parts = np.concatenate(list(resamples(sizes, 50, 1, 7)))
+    assert np.array_equal(whole, parts)
+    assert (whole.sum(axis=1) == 8).all()
+    np.testing.assert_allclose(np.concatenate(list(resamples(sizes, 20_000, 1, 999))).mean(axis=0), sizes, rtol=0.03)
+
+
+@settings(max_examples=60, deadline=None)
+@given(designs())
+def test_prompts_of_a_kind_hold_the_same_results(battles: Battles) -> None:
+    cells = count_prompt_pairs(battles)
+    every = np.arange(len(cells.pairs.i))
+    table = cells.table(every).toarray()
+    prompts, sizes = cells.kinds()
+    assert sizes.sum() == cells.prompts
+    assert list(prompts) == sorted(set(prompts))
+    for prompt, size in zip(prompts, sizes, strict=True):
+        assert (table == table[prompt]).all(axis=1).sum() >= size
+    np.testing.assert_allclose(sizes @ table[prompts], table.sum(axis=0), atol=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(designs())
+def test_one_group_is_found_for_many_rounds_at_once(battles: Battles) -> None:
+    pairs = count_prompt_pairs(battles).pairs
+    rows = [row for row in rows_of(battles) if row[3] > 0]
+    expected = len(groups(set(range(pairs.models)), rows)) == 1
+    won_i, won_j = pairs.wins_i > 0, pairs.wins_j > 0
+    none = np.zeros_like(won_i)
+    whole = all_one_group(pairs.models, pairs.i, pairs.j, np.stack([won_i, none]), np.stack([won_j, none]))
+    assert whole.tolist() == [expected, False]
+
+
+def test_the_spread_of_two_models_is_the_textbook_one() -> None:
+    """400 independent battles, 60 % won: the standard error of the log-odds is 1 / sqrt(n p q)."""
+    y = [1.0] * 240 + [0.0] * 160
+    found = bootstrap(Battles.of(["a"] * 400, ["b"] * 400, y, cluster=range(400)), rounds=4000)
+    odds = (found.draws[:, 0] - found.draws[:, 1]) / found.fit.parameters.points
+    assert odds.std() == pytest.approx(1 / np.sqrt(400 * 0.6 * 0.4), rel=0.05)
+    assert found.low[0] < found.ratings[0] < found.high[0]
+    assert found.p_better[0, 1] > 0.999
+    assert found.warnings == ()
+
+
+def test_repeating_every_judgment_narrows_nothing() -> None:
+    battles = tournament(15)
+    same(bootstrap(battles, rounds=300).low, bootstrap(repeated(battles, 3), rounds=300).low)
+
+
+def test_resampling_prompts_covers_where_resampling_battles_does_not() -> None:
+    """Two equal models, 25 prompts of 10 judgments that agree more than chance: the true difference is 0."""
+    rng = np.random.default_rng(11)
+    names = (["a"] * 250, ["b"] * 250)
+    prompt = np.repeat(np.arange(25), 10)
+    hits = {"prompts": 0, "battles": 0}
+    trials = 100
+    for _ in range(trials):
+        chance = 1 / (1 + np.exp(-rng.normal(0, 1.5, 25)))
+        y = (rng.random(250) < chance[prompt]).astype(float)
+        for what, cluster in (("prompts", prompt), ("battles", np.arange(250))):
+            found = bootstrap(Battles.of(*names, y, cluster=cluster), rounds=200, seed=1)
+            hits[what] += bool(found.low[0] <= 1000.0 <= found.high[0])
+    assert hits["prompts"] >= 0.87 * trials
+    assert hits["battles"] <= hits["prompts"] - 0.15 * trials
+
+
+def test_ranks_follow_the_draws() -> None:
+    found = bootstrap(tournament(200))
+    assert found.rank.tolist() == [1, 2, 3, 4]
+    assert (found.rank_low <= found.rank).all()
+    assert (found.rank <= found.rank_high).all()
+    assert (found.ranking_ub <= found.rank).all()
+    for i in range(4):
+        assert found.ranking_ub[i] == 1 + sum(found.low[m] > found.high[i] for m in range(4))
+        for j in range(4):
+            if i != j:
+                assert found.p_better[i, j] == pytest.approx((found.draws[:, i] > found.draws[:, j]).mean())
+    assert np.isnan(np.diag(found.p_better)).all()
+
+
+@given(st.lists(st.sampled_from([1.0, 1.0 + 1e-9, 2.0, 3.0, np.nan]), min_size=1, max_size=7), st.integers(1, 3))
+def test_equal_ratings_share_a_rank(values: list[float], sets: int) -> None:
+    component = np.arange(len(values)) % sets
+    found = ranks(np.array([values]), component, 1e-6)[0]
+    for i, value in enumerate(values):
+        if np.isnan(value):
+            assert np.isnan(found[i])
+        else:
+            above = [v for v, c in zip(values, component, strict=True) if c == component[i] and v > value + 1e-6]
+            assert found[i] == 1 + len(above)
+
+
+def test_ties_only_say_that_nobody_is_better() -> None:
+    battles = Battles.of(["a", "b", "c"] * 12, ["b", "c", "a"] * 12, [0.5] * 36, cluster=range(36))
+    found = bootstrap(battles, rounds=100)
+    assert found.rank.tolist() == [1, 1, 1]
+    assert found.rank_high.tolist() == [1, 1, 1]
+    off_diagonal = found.p_better[~np.eye(3, dtype=bool)]
+    np.testing.assert_array_equal(off_diagonal, 0.5)
+
+
+def test_a_single_prompt_gives_no_interval_and_few_give_a_rough_one() -> None:
+    single = bootstrap(tournament(1, seed=4), rounds=50)
+    assert np.isfinite(single.ratings).all()
+    assert np.isfinite(single.rank).all()
+    for field in (single.low, single.high, single.rank_low, single.rank_high, single.ranking_ub, single.p_better):
+        assert np.isnan(field).all()
+    assert any("single prompt" in warning for warning in single.warnings)
+    few = bootstrap(tournament(6), rounds=50)
+    assert np.isfinite(few.low).all()
+    assert any("on only 6 prompts" in warning and "rough" in warning for warning in few.warnings)
+    assert not any("prompts" in warning for warning in bootstrap(tournament(10), rounds=50).warnings)
+
+
+def test_an_undefeated_model_has_no_interval() -> None:
+    """Every resample would show it undefeated too, and the interval would be a point."""
+    battles = tournament(20)
+    joined = Battles.of(
+        [battles.models[x] for x in battles.a] + ["top"] * 20,
+        [battles.models[x] for x in battles.b] + ["m0"] * 20,
+        [*battles.preference, *[1.0] * 20],
+        cluster=[*battles.cluster.tolist(), *range(20)],
+    )
+    found = bootstrap(joined, rounds=100)
+    at = found.models.index("top")
+    assert found.rank[at] == 1
+    assert np.isnan([found.low[at], found.high[at], found.rank_low[at], found.ranking_ub[at]]).all()
+    assert np.isnan(found.p_better[at]).all()
+    assert np.isfinite(np.delete(found.low, at)).all()
+    assert any(warning.startswith("top: no interval") for warning in found.warnings)
+    assert found.rounds_with_prior == 100
+
+
+def test_resamples_without_a_maximum_are_counted_and_their_models_named() -> None:
+    y = [1.0] * 23 + [0.0]
+    found = bootstrap(Battles.of(["a"] * 24, ["b"] * 24, y, cluster=range(24)), rounds=2000)
+    assert found.rounds_with_prior / 2000 == pytest.approx((23 / 24) ** 24, abs=0.04)
+    assert np.abs(found.draws - 1000).max() < 500
+    (warning,) = found.warnings
+    assert warning.startswith(f"{found.rounds_with_prior} of 2000 resamples had no finite maximum")
+    assert "a and b" in warning
+
+
+@settings(max_examples=60, deadline=None)
+@given(designs())
+def test_any_design_gives_numbers_or_says_why_not(battles: Battles) -> None:
+    found = bootstrap(battles, rounds=30)
+    rated = np.isfinite(found.ratings)
+    assert np.isfinite(found.draws[:, rated]).all()
+    told = np.isfinite(found.low)
+    assert (told <= rated).all()
+    assert (found.low[told] <= found.high[told]).all()
+    for name, has in zip(found.models, told, strict=True):
+        assert has or any(name in warning for warning in found.warnings)
+
+
+def test_components_are_ranked_apart() -> None:
+    one, two = tournament(15, seed=1), tournament(15, seed=2)
+    other = [f"n{name}" for name in two.models]
+    joined = Battles.of(
+        [one.models[x] for x in one.a] + [other[x] for x in two.a],
+        [one.models[x] for x in one.b] + [other[x] for x in two.b],
+        [*one.preference, *two.preference],
+        cluster=[*one.cluster.tolist(), *two.cluster.tolist()],
+    )
+    found, alone = bootstrap(joined, rounds=100), bootstrap(one, rounds=100)
+    assert sorted(found.rank.tolist()) == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert np.isnan(found.p_better[:4, 4:]).all()
+    same(found.draws[:, :4], alone.draws)
+
+
+def test_the_anchor_has_no_width() -> None:
+    found = bootstrap(tournament(20), anchor="m1", anchor_rating=1200.0, rounds=50)
+    assert found.low[1] == found.high[1] == 1200.0
+
+
+def test_rounds_and_confidence_are_checked() -> None:
+    battles = tournament(3)
+    with pytest.raises(ValueError, match="rounds must be at least 1"):
+        bootstrap(battles, rounds=0)
+    with pytest.raises(ValueError, match=r"0\.95 for 95 %"):
+        bootstrap(battles, confidence=95)
+    wide, narrow = bootstrap(tournament(30), confidence=0.99), bootstrap(tournament(30), confidence=0.8)
+    assert ((wide.high - wide.low) > (narrow.high - narrow.low)).all()

@@ -1,0 +1,196 @@
+"""Nothing paid is lost, nothing is bought twice: killed, interrupted, repeated and simultaneous runs against a server with a ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.store import Store
+from tests.program import SHARED, arena, start
+from tests.servers.openai_server import Server, serve
+
+KILLS = int(os.environ.get("ARENA_TEST_KILLS", "3"))
+ITEMS = 24
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with serve(latency=0.03, ledger=tmp_path / "ledger.jsonl") as running:
+        yield running
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """Two-turn questions: the real ones of MT-bench where they are at hand, else made up."""
+    path = tmp_path / "questions.jsonl"
+    real = SHARED / "mt_bench" / "question.jsonl"
+    if real.is_file():
+        lines = real.read_text("utf-8").split("\n")[:ITEMS]
+    else:
+        lines = [
+            json.dumps({"question_id": n, "category": f"c{n % 3}", "turns": [f"Question {n}?", f"And {n} again?"]})
+            for n in range(ITEMS)
+        ]
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def flags(server: Server, questions: Path) -> list[str]:
+    return [
+        *("--models", "openai:cand-a", "openai:cand-b", "--judges", "openai:judge-1"),
+        *("--datasets", str(questions), "--base-url", server.url, "--max-num-workers", "8"),
+    ]
+
+
+EXPECTED = ITEMS * (2 * 2 + 2 + 2)  # two turns of two candidates, both orders, two grades
+IN_FLIGHT = 3 * 8
+
+
+def rows(work_dir: Path, sql: str) -> list[tuple[Any, ...]]:
+    db = sqlite3.connect(work_dir / "arena.db")
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def derived(work_dir: Path) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """What a run came to, without run names and sequence numbers."""
+    judgments = rows(
+        work_dir, "SELECT judging, judge, dataset, item, model_a, model_b, swapped, choice, preference, score, unreadable "
+        "FROM judgments ORDER BY 1, 2, 3, 4, 5, 6"
+    )
+    ratings = rows(work_dir, "SELECT category, model, rating, rating_q025, rating_q975, n FROM ratings ORDER BY 1, 2")
+    return judgments, ratings
+
+
+def test_running_again_buys_nothing(server: Server, questions: Path, tmp_path: Path) -> None:
+    first = arena("run", *flags(server, questions), "-w", "w", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert len(server.ledger()) == EXPECTED
+    second = arena("run", *flags(server, questions), "-w", "w", cwd=tmp_path)
+    assert second.returncode == 0, second.stderr
+    assert len(server.ledger()) == EXPECTED
+    assert rows(tmp_path / "w", "SELECT count(*), sum(bought) FROM asked WHERE run = (SELECT run FROM latest)") == [
+        (EXPECTED, 0)
+    ]
+    assert len(rows(tmp_path / "w", "SELECT * FROM runs")) == 2
+
+
+def test_killed_and_continued(server: Server, questions: Path, tmp_path: Path) -> None:
+    """kill -9 at random moments: no response that was stored is lost, and only what was in flight may be bought again."""
+    empty = tmp_path / "empty"
+    Store(empty / "arena.db").close()  # one salt for both, so that both judge by the same questions
+    shutil.copytree(empty, tmp_path / "w")
+    shutil.copytree(empty, tmp_path / "calm")
+    dice = random.Random(7)
+    call = ["run", *flags(server, questions), "-w", "w"]
+    again: list[str] = []
+    kept = 0
+    for kill in range(1, KILLS + 1):
+        process = start(*call, *again, cwd=tmp_path)
+        goal = len(server.ledger()) + dice.randint(5, EXPECTED // (KILLS + 1))
+        deadline = time.monotonic() + 60
+        while len(server.ledger()) < goal and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
+        served = Counter(line["body"] for line in server.ledger())
+        before, kept = kept, rows(tmp_path / "w", "SELECT count(*) FROM responses")[0][0]
+        assert kept >= before, "what was stored is lost"
+        assert len(served) - kept <= IN_FLIGHT * kill, "more was lost than was in flight"
+        assert sum(served.values()) - len(served) <= IN_FLIGHT * kill, "more was bought again than was in flight"
+        assert rows(tmp_path / "w", "PRAGMA integrity_check") == [("ok",)]
+        again = ["-r"] if rows(tmp_path / "w", "SELECT * FROM runs") else []
+    last = arena(*call, *again, cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
+    served = Counter(line["body"] for line in server.ledger())
+    assert len(served) == EXPECTED
+    assert sum(served.values()) - EXPECTED <= IN_FLIGHT * KILLS
+    assert rows(tmp_path / "w", "SELECT count(*) FROM responses") == [(EXPECTED,)]
+    assert len(rows(tmp_path / "w", "SELECT * FROM runs")) == 1
+    calm = arena("run", *flags(server, questions), "-w", "calm", cwd=tmp_path)
+    assert calm.returncode == 0, calm.stderr
+    assert derived(tmp_path / "w") == derived(tmp_path / "calm")
+
+
+def test_interrupted_once_ends_softly(server: Server, questions: Path, tmp_path: Path) -> None:
+    process = start("run", *flags(server, questions), "-w", "w", cwd=tmp_path)
+    while len(server.ledger()) < 40 and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert time.monotonic() - begun < 15
+    assert "python -m arena run -w w -r" in errors
+    assert "Traceback" not in errors
+    # What was under way arrived and was kept: nothing that was served is missing.
+    assert rows(tmp_path / "w", "SELECT count(*) FROM responses") == [(len(server.ledger()),)]
+    assert rows(tmp_path / "w", "SELECT status FROM runs") == [("interrupted",)]
+    continued = arena("run", "-w", "w", "-r", cwd=tmp_path)
+    assert continued.returncode == 0, continued.stderr
+    assert len(server.ledger()) == EXPECTED
+
+
+def test_interrupted_twice_ends_at_once(questions: Path, tmp_path: Path) -> None:
+    with serve(latency=30.0, ledger=tmp_path / "slow.jsonl") as slow:
+        process = start("run", *flags(slow, questions), "-w", "w", cwd=tmp_path)
+        while slow.stats()["peak"] == 0 and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        begun = time.monotonic()
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert time.monotonic() - begun < 2.5
+    assert rows(tmp_path / "w", "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_two_runs_at_once_buy_everything_once(server: Server, questions: Path, tmp_path: Path) -> None:
+    both = [start("run", *flags(server, questions), "-w", "w", cwd=tmp_path) for _ in range(2)]
+    ended = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ended
+    assert "locked" not in "".join(errors for _, errors in ended)
+    assert len(server.ledger()) == EXPECTED
+    assert rows(tmp_path / "w", "SELECT count(*) FROM judgments GROUP BY run") == [(ITEMS * 4,), (ITEMS * 4,)]
+
+
+def test_a_stopped_model_is_told_and_the_run_is_incomplete(questions: Path, tmp_path: Path) -> None:
+    plan = {"models": {"cand-b": {"rates": {"auth401": 1.0}}}}
+    with serve(plan=plan, ledger=tmp_path / "l.jsonl") as refusing:
+        call = ["run", *flags(refusing, questions), "-w", "w", "--api-key-env", "CANARY"]
+        ended = arena(*call, cwd=tmp_path, env={"CANARY": "sk-canary-1234567890"})
+        assert ended.returncode == 1
+        assert "cand-b" in ended.stderr
+        assert "CANARY" in ended.stderr
+        assert "INCOMPLETE" in ended.stderr
+        attempts = refusing.stats()["attempts_by_model"]
+        assert attempts["cand-b"] <= 8, "a refusal is not asked again"
+        assert attempts["cand-a"] == ITEMS * 2, "the others go on"
+    assert rows(tmp_path / "w", "SELECT count(*) FROM responses WHERE model = 'cand-b'") == [(0,)]
+    assert rows(tmp_path / "w", "SELECT count(*) FROM judgments WHERE kind = 'pairwise'") == [(0,)]
+    for path in (tmp_path / "w").rglob("*"):
+        if path.is_file():
+            assert b"sk-canary" not in path.read_bytes(), path
+    assert "sk-canary" not in ended.stderr + ended.stdout
+
+
+def test_nobody_listens(questions: Path, tmp_path: Path) -> None:
+    call = ["run", "--models", "openai:m", "--datasets", str(questions), "--base-url", "http://127.0.0.1:9/v1"]
+    ended = arena(*call, "--retry", "1", "-w", "w", cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "http://127.0.0.1:9/v1" in ended.stderr
+    assert "Traceback" not in ended.stderr
