@@ -5,6 +5,12 @@ A step is applied once, in its own transaction, after a backup of the file. Neve
 
 from __future__ import annotations
 
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 STEPS: tuple[str, ...] = (
     """
     CREATE TABLE meta (
@@ -180,3 +186,57 @@ STEPS: tuple[str, ...] = (
     """,
 )
 """`STEPS[v]` brings a store of version v to version v + 1; `len(STEPS)` is the version this program writes."""
+
+
+class NewerStore(Exception):
+    """The store was written by a newer program."""
+
+
+def migrate(db: sqlite3.Connection, path: Path, steps: Sequence[str] = STEPS) -> None:
+    """Brings a store (in autocommit mode) up to the newest version, in one transaction, after a backup `NAME.v<old>.db`.
+
+    Raises NewerStore, and sqlite3.Error and OSError where the disk refuses.
+    """
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(steps):
+        raise NewerStore(f"written by a newer arena (schema {version}, this one knows {len(steps)})")
+    if version == len(steps):
+        return
+    if version:
+        _back_up(db, path, version)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        # Two processes may open a new store at once: the second finds the work done.
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        for step in steps[version:]:
+            for statement in _statements(step):
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {len(steps)}")
+        db.execute("INSERT OR IGNORE INTO meta VALUES ('salt', ?)", (secrets.token_hex(32),))
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _back_up(db: sqlite3.Connection, path: Path, version: int) -> None:
+    backup = path.with_suffix(f".v{version}.db")
+    if backup.exists():
+        return
+    part = backup.with_suffix(".part")
+    copy = sqlite3.connect(part)
+    try:
+        db.backup(copy)
+    finally:
+        copy.close()
+    shutil.move(part, backup)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a step one by one: `executescript` would commit the transaction they run in."""
+    pending = ""
+    for part in script.split(";")[:-1]:
+        pending += part + ";"
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""

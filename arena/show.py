@@ -9,6 +9,7 @@ from arena.records import Run
 from arena.store import Store
 from judge.aggregate import Verdict, verdicts
 from judge.types import Exchange, Item, Judgment
+from reports.text import visible
 
 
 def describe(store: Store, run: Run, name: str, *, models: Sequence[str] = (), questions: bool = False) -> str:
@@ -56,7 +57,8 @@ def _find(items: Sequence[Item], name: str) -> Item:
 
 
 def _headed(title: str, text: str) -> str:
-    return f"{'─' * 3} {title} {'─' * max(3, 100 - len(title))}\n{text}"
+    # Control characters are made visible: an answer must not be able to steer the reader's terminal.
+    return f"{'─' * 3} {title} {'─' * max(3, 96 - len(title))}\n{visible(text)}"
 
 
 def _question(item: Item) -> list[str]:

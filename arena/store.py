@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +33,7 @@ from arena.records import (
     read_run,
     request_json,
 )
-from arena.schema import STEPS
+from arena.schema import NewerStore, migrate
 from judge.types import Exchange, Item, Judgment, Request, Response
 
 FILE_NAME = "arena.db"
@@ -64,7 +63,9 @@ class Store:
             self._db.execute("PRAGMA journal_mode = WAL")
             # A killed process loses nothing under NORMAL; only a power cut may cost the last moments.
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._migrate()
+            migrate(self._db, path)
+        except NewerStore as error:
+            raise StoreError(f"{path}: {error}: upgrade arena, or use another work dir (-w DIR)") from None
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{path}: can't be opened as a store: {error}") from None
         self._owner: FileLock | None = None
@@ -84,34 +85,6 @@ class Store:
             Path(self._owner.lock_file).unlink(missing_ok=True)
             self._owner = None
         self._db.close()
-
-    # -- schema ------------------------------------------------------------------------------------------------------
-
-    def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(STEPS):
-            raise StoreError(
-                f"{self.path}: written by a newer arena (schema {version}, this one knows {len(STEPS)}): upgrade arena, "
-                "or use another work dir (-w DIR)"
-            )
-        if version == len(STEPS):
-            return
-        if version:
-            backup = self.path.with_suffix(f".v{version}.db")
-            if not backup.exists():
-                part = backup.with_suffix(".part")
-                with sqlite3.connect(part) as copy:
-                    self._db.backup(copy)
-                copy.close()
-                shutil.move(part, backup)
-        with self._transaction():
-            # Two processes may open a new store at once: the second finds the work done.
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            for step in STEPS[version:]:
-                for statement in _statements(step):
-                    self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {len(STEPS)}")
-            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('salt', ?)", (secrets.token_hex(32),))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -463,12 +436,3 @@ class Store:
                 ],
             )
 
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a schema step one by one: `executescript` would commit the transaction they run in."""
-    pending = ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            yield pending
-            pending = ""

@@ -113,4 +113,5 @@ def shade(value: float | None) -> int | None:
     """Which of eleven colours a share of 0..1 gets: -5 (all lost), 0 (even), 5 (all won)."""
     if value is None or not math.isfinite(value):
         return None
-    return round((min(max(value, 0.0), 1.0) - 0.5) * 10)
+    steps = round((min(max(value, 0.0), 1.0) - 0.5) * 10, 9)  # 0.45 and 0.55 must not differ by a rounding error
+    return round(steps)

@@ -91,7 +91,7 @@ def _pad(cell: str, width: int, to_right: bool) -> str:
 
 
 def _md(cell: str) -> str:
-    text = visible(cell.strip()).replace(_BREAK, ascii(_BREAK)[1:-1]).replace("\n", _BREAK).replace("\t", " ")
+    text = visible(cell).strip().replace(_BREAK, ascii(_BREAK)[1:-1]).replace("\n", _BREAK).replace("\t", " ")
     text = text.replace("&", "&amp;").replace("<", "&lt;")
     # A backslash counts only before punctuation, an underscore not within a word: names stay readable as they are.
     text = re.sub(r"\\(?=[^\w\s]|_)|[`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)

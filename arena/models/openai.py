@@ -305,7 +305,8 @@ def _client(spec: OpenAIModel, key: str) -> openai.AsyncOpenAI:
     )
     client = openai.AsyncOpenAI(
         api_key=key,
-        base_url=address._replace(netloc=address.netloc.rpartition("@")[2]).geturl(),
+        base_url=shown_url(spec.base_url),
+        default_query=dict(parse_qsl(address.query)),
         max_retries=0,
         timeout=httpx2.Timeout(None, connect=spec.connect_timeout_s),
         default_headers=headers,

@@ -126,8 +126,8 @@ class Battles:
         raise ValueError(f"no model is called {model!r}; {hint}")
 
     def where(self, mask: BoolArray) -> Battles:
-        """The battles of the rows where `mask` (n booleans) is true. Models and codes stay as they are, so that a model
-        may be left without a battle. Raises ValueError where no row is left.
+        """The battles of the rows where `mask` (n booleans) is true. Models and codes stay as they are, so that a
+        model may be left without a battle. Raises ValueError where no row is left.
         """
         mask = np.asarray(mask)
         if mask.dtype != np.bool_ or mask.shape != self.a.shape:

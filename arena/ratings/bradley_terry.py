@@ -6,7 +6,7 @@ ln(base) * beta, where beta are the natural-log strengths. (Bradley & Terry 1952
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, log
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from arena.ratings import wording
 from arena.ratings.battles import Battles, BoolArray, FloatArray, IntArray
 from arena.ratings.connectivity import NOTHING, components, groups, outside_the_largest, tie_prior
-from arena.ratings.newton import maximise
+from arena.ratings.newton import Maximum, maximise
 from arena.ratings.pairs import Pairs, count_pairs, mean_meeting, summed
 
 FAINT = 0.05
@@ -54,7 +54,8 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BradleyTerry:
-    """A fit: `ratings` and `beta` (k, in the order of `models`; NaN for a model without battles) and how it came about.
+    """A fit: `ratings` and `beta` (k, in the order of `models`; NaN for a model without battles) and how it came
+    about.
 
     `component` (k) numbers the sets of models that battles connect: compare ratings within one only; `components` are
     those sets. `separated` are the models whose maximum is infinite, rated by the weak prior (`prior_used`).
@@ -114,7 +115,6 @@ def fit(
     )
     anchored = None if anchor is None else battles.index(anchor)
     pairs = count_pairs(battles)
-    battle = float(battles.weight.mean())
     component = components(pairs)
     fought = np.bincount(np.concatenate([pairs.i, pairs.j]), minlength=pairs.models) > 0
 
@@ -124,30 +124,11 @@ def fit(
     warnings: list[str] = []
     for number in np.unique(component[fought]):
         chosen = np.flatnonzero(component == number)
-        names = [battles.models[index] for index in chosen]
-        part, _ = pairs.among(chosen)
-        group = groups(len(chosen), part.i, part.j, part.wins_i > NOTHING * battle, part.wins_j > NOTHING * battle)
-        ties = np.zeros(len(part.i))
-        if group.any():
-            ties = tie_prior(group, part.i, part.j, part.met, prior * mean_meeting(battles))
-            separated[chosen] = outside_the_largest(group)
-            warnings.append(_no_maximum(names, part, group, separated[chosen], prior))
-        else:
-            warnings.extend(_hardly_bounded(names, part, FAINT * battle))
-        found = maximise(
-            part.i,
-            part.j,
-            (part.wins_i + ties / 2)[None, :],
-            (part.wins_j + ties / 2)[None, :],
-            np.zeros(len(chosen)),
-            tolerance=tolerance,
-            max_iterations=max_iterations,
-        )
+        found, separated[chosen], said = _fit_connected(battles, chosen, pairs.among(chosen)[0], parameters)
         beta[chosen] = found.beta[0]
         gap, step = max(gap, float(found.gap[0])), max(step, float(found.step[0]))
         iterations = max(iterations, found.iterations)
-        if found.step[0] > tolerance:
-            warnings.append(wording.not_converged(names, found.iterations, float(found.step[0]), tolerance))
+        warnings.extend(said)
 
     sets = _sets(battles.models, component)
     return BradleyTerry(
@@ -178,6 +159,37 @@ def scaled(beta: FloatArray, component: IntArray, anchored: int | None, paramete
     return ratings
 
 
+def _fit_connected(
+    battles: Battles, chosen: IntArray, pairs: Pairs, told: Parameters
+) -> tuple[Maximum, BoolArray, list[str]]:
+    """The fit of one component, the `chosen` models with their `pairs`; which of them are separated; warnings."""
+    names = [battles.models[index] for index in chosen]
+    battle = float(battles.weight.mean())
+    won_i, won_j = pairs.wins_i > NOTHING * battle, pairs.wins_j > NOTHING * battle
+    group = groups(len(chosen), pairs.i, pairs.j, won_i, won_j)
+    separated = np.zeros(len(chosen), dtype=np.bool_)
+    ties = np.zeros(len(pairs.i))
+    if group.any():
+        separated = outside_the_largest(group)
+        ties = tie_prior(group, pairs.i, pairs.j, pairs.met, told.prior * mean_meeting(battles))
+        won = replace(pairs, wins_i=pairs.wins_i * won_i, wins_j=pairs.wins_j * won_j)
+        warnings = [_no_maximum(names, won, group, separated, told.prior)]
+    else:
+        warnings = _hardly_bounded(names, pairs, FAINT * battle)
+    found = maximise(
+        pairs.i,
+        pairs.j,
+        (pairs.wins_i + ties / 2)[None, :],
+        (pairs.wins_j + ties / 2)[None, :],
+        np.zeros(len(chosen)),
+        tolerance=told.tolerance,
+        max_iterations=told.max_iterations,
+    )
+    if found.step[0] > told.tolerance:
+        warnings.append(wording.not_converged(names, found.iterations, float(found.step[0]), told.tolerance))
+    return found, separated, warnings
+
+
 def _sets(models: tuple[str, ...], component: IntArray) -> tuple[tuple[str, ...], ...]:
     return tuple(
         tuple(models[index] for index in np.flatnonzero(component == number)) for number in range(component.max() + 1)
@@ -203,9 +215,13 @@ def _of_the_whole(
 
 def _no_maximum(names: list[str], pairs: Pairs, group: IntArray, separated: BoolArray, prior: float) -> str:
     won, lost = _across(pairs, group)
-    winners = [name for name, g, apart in zip(names, group, separated, strict=True) if apart and lost[g] <= 0 < won[g]]
-    losers = [name for name, g, apart in zip(names, group, separated, strict=True) if apart and won[g] <= 0 < lost[g]]
-    between = [name for name, apart in zip(names, separated, strict=True) if apart and name not in {*winners, *losers}]
+    winners: list[list[str]] = []
+    losers: list[list[str]] = []
+    between: list[list[str]] = []
+    for number in np.unique(group[separated]):
+        members = [name for name, own in zip(names, group, strict=True) if own == number]
+        kind = winners if lost[number] <= 0 else losers if won[number] <= 0 else between
+        kind.append(members)
     return wording.no_maximum(winners, losers, between, prior)
 
 

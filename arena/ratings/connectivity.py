@@ -29,8 +29,9 @@ def components(pairs: Pairs) -> IntArray:
 
 
 def groups(k: int, i: IntArray, j: IntArray, won_i: BoolArray, won_j: BoolArray) -> IntArray:
-    """The group of each model (k): within a group there is a path of won or tied battles from each model to each other.
-    `won_i`, `won_j` (m) say whether the side has won anything against the other. One group: a finite maximum exists.
+    """The group of each model (k): within a group there is a path of won or tied battles from each model to each
+    other. `won_i`, `won_j` (m) say whether the side has won anything against the other. One group: a finite maximum
+    exists.
     """
     return _label(k, np.concatenate([i[won_i], j[won_j]]), np.concatenate([j[won_i], i[won_j]]), "strong")
 

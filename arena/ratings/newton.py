@@ -137,8 +137,8 @@ def _solve_sparsely(
 
 
 def _conjugate_gradients(edges: FloatArray, target: FloatArray, sides: csr_array[Any]) -> FloatArray:
-    """Solve (sides^T diag(edges) sides) @ x = target, scaled by the diagonal. The matrix is singular along the constant
-    vector, to which the target is orthogonal: that direction never enters.
+    """Solve (sides^T diag(edges) sides) @ x = target, scaled by the diagonal. The matrix is singular along the
+    constant vector, to which the target is orthogonal: that direction never enters.
     """
     diagonal = abs(sides).T @ edges
     x = np.zeros_like(target)

@@ -1,6 +1,7 @@
 """Battles added up: wins by pair of models, and wins by prompt and pair for resampling prompts.
 
-Bradley-Terry depends on the battles only through these sums, so a million battles cost as much as a few thousand pairs.
+Bradley-Terry depends on the battles only through these sums, so a million battles cost as much as a few thousand
+pairs.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ DENSE_CODES = 4_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """The m pairs of models that met with positive weight: models `i` < `j`, and the weight of wins of each side, a tie
-    being half a win for both.
+    """The m pairs of models that met with positive weight: models `i` < `j`, and the weight of wins of each side, a
+    tie being half a win for both.
     """
 
     models: int

@@ -70,8 +70,8 @@ def check_confidence(confidence: float) -> None:
 
 
 def wilson(k: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval (1927) for a proportion of k in n independent trials. With n = 0 it is (0, 1): nothing is
-    known. Ties may enter as half successes. Raises ValueError unless 0 <= k <= n.
+    """Wilson's score interval (1927) for a proportion of k in n independent trials. With n = 0 it is (0, 1): nothing
+    is known. Ties may enter as half successes. Raises ValueError unless 0 <= k <= n.
     """
     check_confidence(confidence)
     if not 0 <= k <= n < inf:
@@ -85,11 +85,11 @@ def wilson(k: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
 
 def mean_interval(values: Numbers, cluster: Sequence[Hashable] | IntArray, confidence: float = 0.95) -> MeanInterval:
     """The mean of n values, for example grades, with a cluster-robust standard error and a t interval on clusters - 1
-    degrees of freedom; `cluster` holds the prompt of each value. With every value its own cluster this is the classical
-    interval, with the n - 1 standard deviation.
+    degrees of freedom; `cluster` holds the prompt of each value. With every value its own cluster this is the
+    classical interval, with the n - 1 standard deviation.
 
-    Raises ValueError for no values, columns of unequal length or a value that is not finite (leave those out, and count
-    them).
+    Raises ValueError for no values, columns of unequal length or a value that is not finite (leave those out, and
+    count them).
     """
     check_confidence(confidence)
     if len(values) != len(cluster):
@@ -193,8 +193,8 @@ def _means(
 def _share_interval(
     share: FloatArray, sum_of_squares: FloatArray, clusters: IntArray, confidence: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Wilson's interval with the t quantile, on as many independent battles as would give the clustered variance. Where
-    every cluster gave the same share, so that no variance is seen, each cluster counts as one battle.
+    """Wilson's interval with the t quantile, on as many independent battles as would give the clustered variance.
+    Where every cluster gave the same share, so that no variance is seen, each cluster counts as one battle.
     """
     freedom = np.maximum(clusters - 1, 1)
     variance = sum_of_squares * clusters / freedom

@@ -34,19 +34,23 @@ def several_components(components: Sequence[Sequence[str]], anchor: str | None, 
     )
 
 
-def no_maximum(winners: Sequence[str], losers: Sequence[str], between: Sequence[str], prior: float) -> str:
-    """`winners` won every battle against models outside their group, `losers` lost every one, `between` did both."""
-    facts = [
-        f"{listed(winners)} won every battle{_outside(winners)}" if winners else "",
-        f"{listed(losers)} lost every battle{_outside(losers)}" if losers else "",
-        f"{listed(between)} met the other models only with one-sided results" if between else "",
-    ]
-    several = len(winners) + len(losers) + len(between) > 1
-    rating = "their ratings have" if several else "its rating has"
+def no_maximum(
+    winners: Sequence[Sequence[str]], losers: Sequence[Sequence[str]], between: Sequence[Sequence[str]], prior: float
+) -> str:
+    """Groups of models: `winners` won every battle against models outside their group, `losers` lost every one,
+    `between` did either, each against other models.
+    """
+    kinds = ((winners, "won every battle"), (losers, "lost every battle"), (between, "had only one-sided results"))
+    facts = []
+    for kind, did in kinds:
+        alone = [group[0] for group in kind if len(group) == 1]
+        facts += [f"{listed(alone)} {did}"] if alone else []
+        facts += [f"{listed(group)} {did} against models other than themselves" for group in kind if len(group) > 1]
+    several = sum(len(group) for kind, _ in kinds for group in kind) > 1
     return (
-        f"{'; '.join(filter(None, facts))}: {rating} no finite maximum-likelihood value; what is shown rests on a "
-        f"weak prior (as if {'each group of them' if several else 'it'} had met the others {prior:g} more time"
-        f"{'' if prior == 1 else 's'}, with a tie)."
+        f"{'; '.join(facts)}: {'their ratings have' if several else 'its rating has'} no finite maximum-likelihood value; "
+        f"what is shown rests on a weak prior (as if {'each of these groups' if several else 'it'} had met the others "
+        f"{prior:g} more time{'' if prior == 1 else 's'}, with a tie)."
     )
 
 
@@ -91,10 +95,6 @@ def rounds_with_prior(count: int, rounds: int, names: Sequence[str]) -> str:
 
 def rounds_not_converged(count: int, rounds: int) -> str:
     return f"{count} of {rounds} resamples have not converged: raise max_iterations."
-
-
-def _outside(names: Sequence[str]) -> str:
-    return " outside their group" if len(names) > 1 else ""
 
 
 def _them(names: Sequence[str]) -> str:

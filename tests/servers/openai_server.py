@@ -49,15 +49,15 @@ class Plan:
     """What goes wrong.
 
     `rates` maps a fault ("429", "5xx", a key of `BODIES` or one of `CONNECTION_FAULTS`) to its share of the attempts.
-    `retry_after` are header values drawn for a 429 ("date:5" is an HTTP date in 5 s, None no header). Attempts at the
-    same messages after number `up_to_attempt` meet no fault. `serves` are the only models there are (empty: any), `key`
+    `retry_after` are header values drawn for a 429 or 5xx ("date:5" is an HTTP date in 5 s, None no header). Attempts at
+    the same messages after number `up_to_attempt` meet no fault. `serves` are the only models there are (empty: any), `key`
     is the only key let in (empty: any), `window` [n, seconds] refuses more than n requests in a window. `models`
     overrides all of this by model.
     """
 
     seed: int = 0
     rates: Mapping[str, float] = field(default_factory=dict)
-    retry_after: Sequence[str | None] = ("1",)
+    retry_after: Sequence[str | None] = (None,)
     up_to_attempt: int = 1_000_000
     drip_s: float = 1.0
     latency: float | None = None
@@ -270,6 +270,9 @@ BODIES: dict[str, Callable[[dict[str, Any], str], Reply]] = {
     "deep": _served(b"[" * 200_000),
     "bad_usage": lambda done, key: _json(200, {**done, "usage": {"prompt_tokens": "12"}}, served=True),
     "auth401": lambda done, key: _error(401, f"Incorrect API key provided: {key}.", "invalid_api_key", ("X-Echo", key)),
+    "escaped401": lambda done, key: Reply(
+        401, b'{"error": {"message": "no such key: %s"}}' % "".join(f"\\u{ord(c):04x}" for c in key).encode()
+    ),
     "forbidden403": lambda done, key: _error(403, f"The key {key} may not do this", "forbidden"),
     "notfound404": lambda done, key: _error(404, f"The model `{done['model']}` does not exist", "model_not_found"),
     "quota429": lambda done, key: _error(429, f"You ({key}) exceeded your current quota", "insufficient_quota"),
@@ -438,14 +441,14 @@ def _refusal(state: _State, plan: Plan, model: str, key: str) -> Reply | None:
 
 
 def _planned_error(plan: Plan, fault: str, identity: str, attempt: int) -> Reply:
-    draw = _unit("which", identity, attempt)
-    if fault == "5xx":
-        return _error((500, 502, 503, 504, 529)[int(draw * 5)], "the server is unwell")
-    value = plan.retry_after[int(draw * len(plan.retry_after))]
+    value = plan.retry_after[int(_unit("wait", identity, attempt) * len(plan.retry_after))]
     if value is not None and value.startswith("date:"):
         value = formatdate(time.time() + float(value.removeprefix("date:")), usegmt=True)
     headers = () if value is None else (("Retry-After", value),)
-    return _error(429, "Rate limit reached", "rate_limit_exceeded", *headers)
+    if fault == "429":
+        return _error(429, "Rate limit reached", "rate_limit_exceeded", *headers)
+    status = (500, 502, 503, 504, 529)[int(_unit("status", identity, attempt) * 5)]
+    return _error(status, "the server is unwell", None, *headers)
 
 
 def _bytes(answer: Reply) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import logging
 import re
@@ -24,13 +25,13 @@ from arena.models.spec import OpenAIModel, Price
 from judge.prompt import parse_prompt
 from judge.read import read_tag
 from judge.types import Address, Message, Request, Response, Sampling
-from tests.servers.openai_server import BODIES, Plan, Server, attempts_needed, hash_of, reply, serve
+from tests.servers.openai_server import BODIES, Plan, Server, attempts_needed, fault_of, hash_of, reply, serve
 
 CANARY = "sk-canary-4f1e/9c2b+7d"
 
 RETRY_AFTER = ("1", "date:3", "0", "-1", "soon", "1000000", None)
 STORM = {"rates": {"429": 0.30, "5xx": 0.10, "reset": 0.05}, "retry_after": RETRY_AFTER, "seed": 7}
-ECHOES = ("error200", "auth401", "forbidden403", "quota429", "bad400")
+ECHOES = ("error200", "auth401", "escaped401", "forbidden403", "quota429", "bad400")
 """Faults whose message holds the key that was sent."""
 FAULTS = (*BODIES, "reset", "mute", "drip", "cut", "429", "5xx")
 PLAN: dict[str, Any] = {
@@ -45,6 +46,8 @@ PLAN: dict[str, Any] = {
         "unlisted": {"serves": ["small-1"]},
         "locked": {"key": "none"},
         "basic": {"key": "Basic dXNlcjpzZXNhbWUtb3Blbg=="},
+        "429-and-quota": {"rates": {"429": 0.5, "quota429": 0.5}, "retry_after": ["1000000"]},
+        "5xx-and-quota": {"rates": {"5xx": 0.5, "quota429": 0.5}, "retry_after": ["1000000"]},
         "quota-soon": {"latency": 0.02, "rates": {"quota429": 0.15}},
     },
 }
@@ -294,6 +297,22 @@ def test_what_was_served_before_the_stop_is_not_lost(server: Server) -> None:
     assert all(r.status == "ok" for r in run.responses.values())
 
 
+@pytest.mark.parametrize("fault", ["429", "5xx"])
+def test_a_stop_does_not_wait_for_those_who_wait(server: Server, fault: str) -> None:
+    model, plan = f"{fault}-and-quota", Plan.of(PLAN)
+    met = {fault_of(plan, model, messages(text), 1): text for text in map("waiting {}".format, range(20))}
+
+    async def run() -> None:
+        backend = OpenAIBackend(spec(server, model, max_retry_wait_s=3600), CANARY)
+        responses = backend.generate(stream([request(met[fault]), request(met["quota429"])]))
+        async with asyncio.timeout(20):
+            with pytest.raises(ModelStopped, match="exceeded your current quota"):
+                await anext(responses)
+        await backend.close()
+
+    asyncio.run(run())
+
+
 def test_a_broken_stream_of_requests_loses_no_answer_and_tells(server: Server) -> None:
     async def breaking() -> AsyncIterator[Request]:
         for n in range(4):
@@ -348,7 +367,8 @@ def test_a_server_that_is_not_there_stops_a_long_run(closed_port: int) -> None:
     assert [r.status for r in run.responses.values()] == ["error:connection"] * 2
 
 
-def test_a_server_that_goes_away_does_not_stop_the_model() -> None:
+@pytest.mark.parametrize(("model", "first"), [("plain", "ok"), ("5xx", "error:server")])
+def test_a_server_that_goes_away_does_not_stop_the_model(model: str, first: str) -> None:
     async def run(server: Server) -> list[str]:
         async def after_the_end() -> AsyncIterator[Request]:
             yield request("while it lives")
@@ -358,7 +378,7 @@ def test_a_server_that_goes_away_does_not_stop_the_model() -> None:
                 yield request(f"afterwards {n}")
 
         answered = asyncio.Event()
-        backend = OpenAIBackend(spec(server, "m", retry=1), CANARY)
+        backend = OpenAIBackend(spec(server, model, retry=1), CANARY)
         statuses = []
         async for response in backend.generate(after_the_end()):
             statuses.append(response.status)
@@ -366,8 +386,8 @@ def test_a_server_that_goes_away_does_not_stop_the_model() -> None:
         await backend.close()
         return statuses
 
-    with serve() as server:
-        assert asyncio.run(run(server)) == ["ok"] + ["error:connection"] * 8
+    with serve(plan=PLAN) as server:
+        assert asyncio.run(run(server)) == [first] + ["error:connection"] * 8
 
 
 def test_a_server_of_ones_own_needs_no_key(server: Server) -> None:
@@ -525,7 +545,7 @@ def judge_says(name: str, values: dict[str, Any], judge: str = "judge-1") -> str
 @pytest.mark.parametrize("name", ["pairwise", "pairwise_zh"])
 def test_the_servers_judge_compares_the_answers_and_not_their_places(name: str) -> None:
     answers = [reply(f"model-{n % 4}", messages(f"q {n}")) for n in range(60)]
-    pairs = list(zip(answers, answers[1:], strict=False))
+    pairs = list(itertools.pairwise(answers))
     both = [(judge_says(name, {"a": a, "b": b}), judge_says(name, {"a": b, "b": a})) for a, b in pairs]
     readings = [tuple(read_tag(text, "verdict").value for text in texts) for texts in both]
     assert {label for pair in readings for label in pair} == {"A", "B", "tie"}
