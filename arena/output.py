@@ -76,10 +76,10 @@ def _write_predictions(store: Store, run: Run, folder: Path, items: list[Item], 
     """`predictions/<model>/<dataset>.json` with origin_prompt, prediction, gold; `results/<model>/<dataset>.json` with scores."""
     position = {(item.dataset, item.id): (number, item) for number, item in enumerate(items)}
     answers: dict[tuple[str, str], dict[int, list[Exchange]]] = {}
-    for exchange, _ in store.exchanges(run.run):
+    for exchange in store.exchanges(run.run, role="answer"):
         where = exchange.request.address
         place = position.get((where.dataset, where.item))
-        if where.role == "answer" and place is not None:
+        if place is not None:
             mine = answers.setdefault((exchange.request.model, where.dataset), {})
             mine.setdefault(place[0], []).append(exchange)
     read: dict[tuple[str, str, str], list[Judgment]] = {}

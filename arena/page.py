@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,12 +13,13 @@ import yaml
 
 from arena.ratings.intervals import RatingIntervals
 from arena.ratings.winrate import WinRates
-from arena.records import Run
+from arena.records import Reply, Run, decode
 from arena.results import (
     Evidence,
     accuracy,
     grade,
     judge_health,
+    known,
     pair_rates,
     rank_range,
     rate,
@@ -28,7 +29,7 @@ from arena.results import (
 from arena.show import outcome
 from arena.store import Store
 from judge.aggregate import verdicts
-from judge.types import Exchange, Item, Judgment
+from judge.types import Item, Judgment, Response
 from reports.page import (
     AnswerView,
     Categories,
@@ -47,12 +48,12 @@ from reports.page import (
     WinMatrix,
 )
 
-_ADVICE = "ask again with `python -m arena run -r`"
+_CONTINUE = "`python -m arena run -r`"
 
 
 def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence) -> Page:
     """The report's content."""
-    exchanges = list(store.exchanges(run.run))
+    replies = list(store.replies(run.run))
     failures = store.failures(run.run)
     rated, rates = rate(evidence), pair_rates(evidence)
     missing = [c for c in evidence.left_out if c.reason in ("answer_missing", "reply_missing")]
@@ -72,9 +73,9 @@ def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence
         score_models=evidence.models,
         scores=tuple(_scores(evidence)),
         judges=tuple(judge_health(evidence)),
-        left_out=tuple(_left_out(exchanges, failures, evidence)),
-        spend=tuple(_spend(exchanges, failures)),
-        items=tuple(_items(items, exchanges, evidence.judgments)),
+        left_out=tuple(_left_out(replies, failures, evidence)),
+        spend=tuple(_spend(replies, failures)),
+        items=tuple(_items(items, replies, evidence.judgments)),
         n_items=len(items),
         provenance=tuple(_provenance(run, evidence)),
         config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True, width=100),
@@ -105,17 +106,13 @@ def _leaderboard(evidence: Evidence, rated: RatingIntervals | None, rates: WinRa
         low, high = rank_range(rated, index)
         rating = Estimate(
             float(rated.ratings[index]) if share.n_scored else None,
-            _number(rated.low[index]),
-            _number(rated.high[index]),
+            known(float(rated.low[index])),
+            known(float(rated.high[index])),
             share.n_scored,
             share.n_asked,
         )
         rows.append(LeaderRow(model, int(rated.rank[index]), low, high, rating, share, grades[model], exact[model]))
     return tuple(sorted(rows, key=lambda row: (row.rank, row.model)))
-
-
-def _number(value: Any) -> float | None:
-    return None if value != value else float(value)
 
 
 def _headline(leaders: Sequence[LeaderRow], rated: RatingIntervals | None, rates: WinRates | None) -> str:
@@ -134,12 +131,11 @@ def _headline(leaders: Sequence[LeaderRow], rated: RatingIntervals | None, rates
     second = leaders[1]
     i, j = rated.models.index(first.model), rated.models.index(second.model)
     gap = float(rated.ratings[i] - rated.ratings[j])
-    sure = float(rated.p_better[i, j])
-    share = float(rates.rate[i, j])
+    sure, share = known(float(rated.p_better[i, j])), known(float(rates.rate[i, j]))
     met = (
-        f"; it won {share:.0%} of their {int(rates.battles[i, j])} judged battles (ties half)" if share == share else ""
+        "" if share is None else f"; it won {share:.0%} of their {int(rates.battles[i, j])} judged battles (ties half)"
     )
-    if sure != sure:
+    if sure is None:
         return f"{first.model} leads {second.model} by {gap:.0f} rating points{met}; how sure that is can't be said."
     if sure >= 0.975:
         return f"{first.model} is better than {second.model}: {gap:.0f} rating points ahead{met}. Probability {_sure(sure)}."
@@ -156,12 +152,8 @@ def _sure(probability: float) -> str:
 def _notices(evidence: Evidence, rated: RatingIntervals | None, failures: int, missing: int) -> list[Notice]:
     notices = []
     if failures or missing:
-        notices.append(
-            Notice(
-                "error",
-                f"This run is incomplete: {failures} requests failed and {missing} judgments are missing. {_ADVICE.capitalize()}.",
-            )
-        )
+        gap = f"{failures} requests failed and {missing} judgments are missing"
+        notices.append(Notice("error", f"This run is incomplete: {gap}. To complete it: {_CONTINUE}."))
     if rated is not None:
         notices += [Notice("warning", text) for text in rated.warnings]
     unread = sum(j.unreadable is not None for j in evidence.judgments)
@@ -190,8 +182,8 @@ def _matrix(rates: WinRates) -> WinMatrix:
         gap = left_out > 0
         return Estimate(
             float(rates.rate[i, j]),
-            _number(rates.low[i, j]),
-            _number(rates.high[i, j]),
+            known(float(rates.low[i, j])),
+            known(float(rates.high[i, j])),
             scored,
             scored + left_out,
             float(rates.worst[i, j]) if gap else None,
@@ -247,107 +239,98 @@ def _scores(evidence: Evidence) -> list[ScoreRow]:
     return [ScoreRow(*place, tuple(values.get(model) for model in evidence.models)) for place, values in found.items()]
 
 
-def _left_out(exchanges: Sequence[tuple[Exchange, bool]], failures: Sequence[Any], evidence: Evidence) -> list[LeftOut]:
+def _left_out(replies: Sequence[Reply], failures: Sequence[Any], evidence: Evidence) -> list[LeftOut]:
     """Everything that is not in a number as it was asked for, by stage, who and reason."""
     rows = []
-    answers = Counter(e.request.model for e, _ in exchanges if e.request.address.role == "answer")
-    answers.update(row["model"] for row in failures if row["role"] == "answer")
+    answers = Counter(reply.model for reply in replies if reply.address.role == "answer")
+    answers.update(decode(row["model"]) for row in failures if row["role"] == "answer")
     odd = Counter(
-        (e.request.model, e.response.status)
-        for e, _ in exchanges
-        if e.request.address.role == "answer" and e.response.status != "ok"
+        (reply.model, reply.response.status)
+        for reply in replies
+        if reply.address.role == "answer" and reply.response.status != "ok"
     )
-    odd.update((row["model"], row["status"]) for row in failures if row["role"] == "answer")
+    odd.update((decode(row["model"]), row["status"]) for row in failures if row["role"] == "answer")
     for (model, status), count in sorted(odd.items()):
         rows.append(LeftOut("answers", model, status, count, answers[model]))
     asked = Counter((j.judging, j.judge) for j in evidence.judgments)
-    for case in evidence.left_out:
-        asked[case.judging, case.judge] += max(case.questions, 1)
     reasons = Counter(((j.judging, j.judge), j.unreadable) for j in evidence.judgments if j.unreadable is not None)
     for case in evidence.left_out:
+        asked[case.judging, case.judge] += max(case.questions, 1)
         reasons[(case.judging, case.judge), case.reason] += max(case.questions, 1)
-    for (who, reason), count in sorted(reasons.items()):
-        rows.append(
-            LeftOut("judgments", who[0] if who[0] == who[1] else f"{who[0]} by {who[1]}", reason, count, asked[who])
-        )
+    for ((judging, judge), reason), count in sorted(reasons.items()):
+        who = judging if judging == judge else f"{judging} by {judge}"
+        rows.append(LeftOut("judgments", who, reason, count, asked[judging, judge]))
     return rows
 
 
-def _spend(exchanges: Sequence[tuple[Exchange, bool]], failures: Sequence[Any]) -> list[Spend]:
-    groups: dict[tuple[str, str], list[tuple[Exchange, bool]]] = defaultdict(list)
-    for exchange, bought in exchanges:
-        role = "candidate" if exchange.request.address.role == "answer" else "judge"
-        groups[exchange.request.model, role].append((exchange, bought))
-    failed = Counter((row["model"], "candidate" if row["role"] == "answer" else "judge") for row in failures)
+def _spend(replies: Sequence[Reply], failures: Sequence[Any]) -> list[Spend]:
+    groups: dict[tuple[str, str], list[Reply]] = defaultdict(list)
+    for reply in replies:
+        groups[reply.model, "candidate" if reply.address.role == "answer" else "judge"].append(reply)
+    failed = Counter((decode(row["model"]), "candidate" if row["role"] == "answer" else "judge") for row in failures)
     for who in failed:
         groups.setdefault(who, [])
     return [_spent(model, role, group, failed[model, role]) for (model, role), group in groups.items()]
 
 
-def _spent(model: str, role: str, group: Sequence[tuple[Exchange, bool]], failures: int) -> Spend:
+def _spent(model: str, role: str, group: Sequence[Reply], failures: int) -> Spend:
     # A response used in two places was paid for once.
-    responses = {exchange.response.key: exchange.response for exchange, _ in group}.values()
+    responses = {reply.response.key: reply.response for reply in group}.values()
 
-    def total(get: Callable[[Any], float | int | None]) -> Any:
-        values = [get(response) for response in responses]
-        known = [value for value in values if value is not None]
-        return sum(known) if known and len(known) == len(values) else None
+    def total(values: Iterable[float | int | None]) -> Any:
+        """The sum, or None where any part of it is unknown."""
+        known = list(values)
+        return None if not known or None in known else sum(value for value in known if value is not None)
 
     seconds = [response.latency_s for response in responses if response.latency_s is not None]
     return Spend(
         model=model,
         role=role,
         responses=len(group),
-        bought_now=sum(bought for _, bought in group),
+        bought_now=sum(reply.bought for reply in group),
         failures=failures,
-        input_tokens=total(lambda r: r.input_tokens),
-        output_tokens=total(lambda r: r.output_tokens),
-        cost=total(lambda r: r.cost),
+        input_tokens=total(response.input_tokens for response in responses),
+        output_tokens=total(response.output_tokens for response in responses),
+        cost=total(response.cost for response in responses),
         latency_p50_s=statistics.median(seconds) if seconds else None,
     )
 
 
 @dataclass(slots=True)
 class _Found:
-    """What belongs to one item."""
+    """What belongs to one item: each candidate's responses by turn, and the judgments."""
 
-    answers: dict[str, list[Exchange]]
+    answers: dict[str, list[Response]]
     judgments: list[Judgment]
 
 
-def _items(
-    items: Sequence[Item], exchanges: Sequence[tuple[Exchange, bool]], judgments: Sequence[Judgment]
-) -> list[ItemView]:
+def _items(items: Sequence[Item], replies: Sequence[Reply], judgments: Sequence[Judgment]) -> list[ItemView]:
     found = {(item.dataset, item.id): _Found({}, []) for item in items}
-    replies: dict[str, str] = {}
-    for exchange, _ in exchanges:
-        where = exchange.request.address
-        if where.role == "answer":
-            mine = found.get((where.dataset, where.item))
-            if mine is not None:
-                mine.answers.setdefault(exchange.request.model, []).append(exchange)
-        else:
-            replies[exchange.request.key] = exchange.response.text
+    words: dict[str, str] = {}
+    for reply in replies:
+        where = reply.address
+        if where.role != "answer":
+            words[reply.response.key] = reply.response.text
+        elif (where.dataset, where.item) in found:
+            found[where.dataset, where.item].answers.setdefault(reply.model, []).append(reply.response)
     for judgment in judgments:
-        mine = found.get((judgment.dataset, judgment.item))
-        if mine is not None:
-            mine.judgments.append(judgment)
-    return [_item(item, found[item.dataset, item.id], replies) for item in items]
+        if (judgment.dataset, judgment.item) in found:
+            found[judgment.dataset, judgment.item].judgments.append(judgment)
+    return [_item(item, found[item.dataset, item.id], words) for item in items]
 
 
-def _item(item: Item, found: _Found, replies: Mapping[str, str]) -> ItemView:
+def _item(item: Item, found: _Found, words: Mapping[str, str]) -> ItemView:
     decided = verdicts(found.judgments)
     references = item.reference or (None,) * len(item.turns)
     answers = []
-    for model, exchanges in found.answers.items():
+    for model, responses in found.answers.items():
         grades = [v.score for v in decided if v.kind == "grade" and v.models == (model,) and v.score is not None]
         exact = [j for j in found.judgments if j.kind == "exact" and j.models == (model,)]
-        status = next((e.response.status for e in exchanges if e.response.status != "ok"), "ok")
         answers.append(
             AnswerView(
                 model=model,
-                texts=tuple(e.response.text for e in exchanges),
-                status=status,
+                texts=tuple(response.text for response in responses),
+                status=next((response.status for response in responses if response.status != "ok"), "ok"),
                 grade=sum(grades) / len(grades) if grades else None,
                 correct=bool(exact[0].score) if exact and exact[0].score is not None else None,
             )
@@ -359,15 +342,15 @@ def _item(item: Item, found: _Found, replies: Mapping[str, str]) -> ItemView:
         language=item.language,
         turns=tuple(TurnView(turn, reference) for turn, reference in zip(item.turns, references, strict=True)),
         answers=tuple(answers),
-        judgments=tuple(_judgment(judgment, replies) for judgment in found.judgments),
+        judgments=tuple(_judgment(judgment, words) for judgment in found.judgments),
         inconsistent=tuple((v.models[0], v.models[1]) for v in decided if v.consistent is False and len(v.models) == 2),
         gold=" | ".join(item.gold) or None,
         choices=tuple((choice.label, choice.text) for choice in item.choices),
     )
 
 
-def _judgment(judgment: Judgment, replies: Mapping[str, str]) -> JudgmentView:
-    reply = "" if judgment.kind == "exact" else replies.get(judgment.key, "")
+def _judgment(judgment: Judgment, words: Mapping[str, str]) -> JudgmentView:
+    reply = "" if judgment.kind == "exact" else words.get(judgment.key, "")
     if judgment.kind == "exact" and judgment.choice is not None:
         reply = f"read as: {judgment.choice}"
     word = outcome(judgment) if judgment.unreadable is None else "unreadable"

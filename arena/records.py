@@ -24,6 +24,16 @@ class Run:
     provenance: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back for a request of a run: who answered, about what, and whether this run bought it."""
+
+    model: str
+    address: Address
+    response: Response
+    bought: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOutCase:
     """A case without judgments: which, why, and how many judgments it lacks."""
@@ -155,18 +165,26 @@ def read_exchange(row: sqlite3.Row) -> Exchange:
         identity=raw["identity"],
         messages=tuple(Message(m["role"], m["content"]) for m in raw["messages"]),
         sampling=Sampling(**{**sampling, "stop": tuple(sampling["stop"])}),
-        address=Address(
-            decode(row["asked_dataset"]),
-            decode(row["asked_item"]),
-            row["asked_role"],
-            tuple(json.loads(row["models"])),
-            row["asked_turn"],
-        ),
+        address=_address(row),
         kind=row["kind"],
         prompt=raw["prompt"],
         sample=raw["sample"],
     )
     return Exchange(request, read_response(row))
+
+
+def read_reply(row: sqlite3.Row) -> Reply:
+    return Reply(decode(row["asked_model"]), _address(row), read_response(row), bool(row["bought"]))
+
+
+def _address(row: sqlite3.Row) -> Address:
+    return Address(
+        decode(row["asked_dataset"]),
+        decode(row["asked_item"]),
+        row["asked_role"],
+        tuple(json.loads(row["models"])),
+        row["asked_turn"],
+    )
 
 
 def read_judgment(row: sqlite3.Row) -> Judgment:

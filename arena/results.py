@@ -14,7 +14,7 @@ from arena.ratings.intervals import RatingIntervals, bootstrap
 from arena.ratings.winrate import WinRates, mean_interval, wilson, win_rates
 from arena.records import LeftOutCase, RatingRow, ScoreRow
 from judge.aggregate import verdicts
-from judge.types import Judgment, JudgingKind
+from judge.types import JudgingKind, Judgment
 from reports.page import Estimate, JudgeHealth
 
 
@@ -130,11 +130,11 @@ def grade(evidence: Evidence, model: str) -> Estimate | None:
     read = [j for j in mine if j.score is not None]
     judgings = {j.judging for j in mine} | {c.judging for c in lost}
     bounds = [evidence.scales[name] for name in judgings if name in evidence.scales]
+    ends = (min(b[0] for b in bounds), max(b[1] for b in bounds)) if len(bounds) == len(judgings) else None
     worst = best = None
     total = sum(j.score for j in read if j.score is not None)
-    if asked > len(read) and len(bounds) == len(judgings):
-        low, high = min(b[0] for b in bounds), max(b[1] for b in bounds)
-        worst, best = (total + low * (asked - len(read))) / asked, (total + high * (asked - len(read))) / asked
+    if ends is not None:
+        worst, best = ((total + end * (asked - len(read))) / asked for end in ends)
     if not read:
         return Estimate(None, n_scored=0, n_asked=asked, worst=worst, best=best)
     mean = mean_interval(
@@ -142,7 +142,12 @@ def grade(evidence: Evidence, model: str) -> Estimate | None:
         [(j.dataset, j.item) for j in read],
         evidence.rating.confidence,
     )
-    return _estimate(mean.mean, mean.low, mean.high, len(read), asked, worst, best)
+    low, high = mean.low, mean.high
+    if mean.standard_error == 0.0:
+        low = high = math.nan  # a few equal grades tell nothing of their spread
+    elif ends is not None:
+        low, high = max(low, ends[0]), min(high, ends[1])  # no mean leaves the scale
+    return _estimate(mean.mean, low, high, len(read), asked, worst, best)
 
 
 def accuracy(evidence: Evidence, model: str) -> Estimate | None:
@@ -199,8 +204,8 @@ def rating_rows(evidence: Evidence) -> list[RatingRow]:
                     category,
                     model,
                     float(rated.ratings[index]),
-                    _known(float(rated.low[index])),
-                    _known(float(rated.high[index])),
+                    known(float(rated.low[index])),
+                    known(float(rated.high[index])),
                     int(rated.rank[index]),
                     low,
                     high,
@@ -280,12 +285,11 @@ def _estimate(
 ) -> Estimate:
     """NaN becomes None, and bounds are given only where something was left out."""
     gap = asked > scored
-    return Estimate(
-        _known(value), _known(low), _known(high), scored, asked, worst if gap else None, best if gap else None
-    )
+    return Estimate(known(value), known(low), known(high), scored, asked, worst if gap else None, best if gap else None)
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
+    """A number, or None for the NaN by which the ratings say that there is none."""
     return value if math.isfinite(value) else None
 
 

@@ -90,9 +90,11 @@ def _walk(plan: Plan, run_config: RunConfig, lines: dict[str, Line], store: Stor
     totals = {model: plan.questions_of(model) for model in lines}
     status = "failed"
     try:
-        with (folder / "logs" / "infer" / "run.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
-            with Progress({m: n for m, n in totals.items() if n}, verbose=debug, log=log) as progress:
-                asyncio.run(_walk_until_stopped(plan, lines, store, progress))
+        with (
+            (folder / "logs" / "infer" / "run.log").open("a", encoding="utf-8", errors="backslashreplace") as log,
+            Progress({model: n for model, n in totals.items() if n}, verbose=debug, log=log) as progress,
+        ):
+            asyncio.run(_walk_until_stopped(plan, lines, store, progress))
         status = "incomplete"  # until the results are written
     except Interrupted:
         status = "interrupted"

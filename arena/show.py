@@ -15,11 +15,7 @@ from reports.text import visible
 def describe(store: Store, run: Run, name: str, *, models: Sequence[str] = (), questions: bool = False) -> str:
     """The text. `name` is an item's id, or dataset/id. Raises LookupError with the nearest name where there is none."""
     item = _find(store.items(run.run), name)
-    mine = [
-        e
-        for e, _ in store.exchanges(run.run)
-        if (e.request.address.dataset, e.request.address.item) == (item.dataset, item.id)
-    ]
+    mine = list(store.exchanges(run.run, item=item))
     judgments = [j for j in store.judgments(run.run) if (j.dataset, j.item) == (item.dataset, item.id)]
     known = {e.request.model for e in mine if e.request.address.role == "answer"}
     for model in models:
@@ -108,7 +104,8 @@ def _verdict(verdict: Verdict) -> str:
     who = f"{verdict.judging} by {verdict.judge}: {' / '.join(verdict.models)}:"
     if verdict.preference is not None:
         agreement = {True: ", both orders agree", False: ", the orders disagree", None: ""}[verdict.consistent]
-        return f"{who} {verdict.preference:.0%} for {verdict.models[0]} ({verdict.n_readable} of {verdict.n_asked} read{agreement})"
+        read = f"{verdict.n_readable} of {verdict.n_asked} read{agreement}"
+        return f"{who} {verdict.preference:.0%} for {verdict.models[0]} ({read})"
     if verdict.score is not None:
         return f"{who} {verdict.score:g}"
     return f"{who} nothing readable ({verdict.n_asked} asked)"

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from arena.records import (
     LeftOutCase,
     RatingRow,
+    Reply,
     Run,
     ScoreRow,
     decode,
@@ -29,6 +30,7 @@ from arena.records import (
     read_exchange,
     read_item,
     read_judgment,
+    read_reply,
     read_response,
     read_run,
     request_json,
@@ -37,6 +39,11 @@ from arena.schema import NewerStore, migrate
 from judge.types import Exchange, Item, Judgment, Request, Response
 
 FILE_NAME = "arena.db"
+
+_ASKED = (
+    "a.model AS asked_model, a.role AS asked_role, a.dataset AS asked_dataset, a.item AS asked_item, "
+    "a.models, a.turn AS asked_turn"
+)
 
 
 class StoreError(Exception):
@@ -280,16 +287,28 @@ class Store:
             ),
         )
 
-    def exchanges(self, run: str) -> Iterator[tuple[Exchange, bool]]:
-        """Every request of a run that was answered, with its response and whether this run bought it, in a fixed order."""
+    def exchanges(self, run: str, *, role: str | None = None, item: Item | None = None) -> Iterator[Exchange]:
+        """The requests of a run that were answered, with their responses, in a fixed order; perhaps only of a role or item."""
         rows = self._db.execute(
-            "SELECT a.*, r.*, a.model AS asked_model, a.role AS asked_role, a.dataset AS asked_dataset, a.item AS asked_item, "
-            "a.turn AS asked_turn FROM asked a JOIN responses r ON r.key = a.key WHERE a.run = ? "
+            f"SELECT r.*, {_ASKED} FROM asked a JOIN responses r ON r.key = a.key WHERE a.run = ? "
+            "AND (? IS NULL OR a.role = ?) AND (? IS NULL OR (a.dataset = ? AND a.item = ?)) "
+            "ORDER BY a.dataset, a.item, a.role, a.models, a.model, a.turn",
+            (run, role, role, *((None, None, None) if item is None else (1, encode(item.dataset), encode(item.id)))),
+        )
+        for row in rows:
+            yield read_exchange(row)
+
+    def replies(self, run: str) -> Iterator[Reply]:
+        """What came back in a run, without the questions, which are most of a store's bytes."""
+        rows = self._db.execute(
+            "SELECT r.key, r.status, r.text, '' AS reasoning, r.finish_reason, NULL AS logprobs, r.input_tokens, "
+            f"r.output_tokens, r.cached_tokens, r.cost, r.latency_s, r.attempts, a.bought, {_ASKED} "
+            "FROM asked a JOIN responses r ON r.key = a.key WHERE a.run = ? "
             "ORDER BY a.dataset, a.item, a.role, a.models, a.model, a.turn",
             (run,),
         )
         for row in rows:
-            yield read_exchange(row), bool(row["bought"])
+            yield read_reply(row)
 
     def failures(self, run: str) -> list[sqlite3.Row]:
         """What failed in a run and stayed open: one row a request, the last failure of each."""
@@ -435,4 +454,3 @@ class Store:
                     for s in scores
                 ],
             )
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from judge.types import Judgment, JudgingKind
+from judge.types import JudgingKind, Judgment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

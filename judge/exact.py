@@ -1,7 +1,7 @@
-"""Answers that a rule can compare: a judge that asks nothing and reads the candidate's own last line.
+"""Answers that a rule can compare: a judge that asks nothing and reads the candidate's own final answer.
 
 The candidate is asked to end with a line "Answer: X" (in Chinese "答案：X"). An answer without that line, or with two that
-differ, is unreadable, which is counted apart from wrong.
+differ, is unreadable, which is counted apart from wrong. Every pattern here takes time linear in the answer's length.
 """
 
 from __future__ import annotations
@@ -15,11 +15,18 @@ from fractions import Fraction
 from judge.read import Reading, unanswered
 from judge.types import Case, Choice, Exchange, Item, JudgingKind, Judgment, Request
 
-_LINE = re.compile(r"(?:final answer|answer|最终答案|答案)\s*(?:is)?\s*[:：]\s*(.+)", re.IGNORECASE)
-# Groups of three, or no separators at all; a sign; decimals or a fraction; money before, a unit sign after.
-_NUMBER = re.compile(
-    r"[$€£¥]?\s*([+\-−]?)\s*[$€£¥]?((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)(?:\s*/\s*([0-9]+))?\s*(?:%|°)?"
+# Markdown may stand before the word, between the word and its colon, and after the colon: "**Answer**: X", "**Answer:** X".
+_LINE = re.compile(
+    r"([\s*_`#>]*+)(?:final answer|answer|最终答案|答案)[*_`]*+\s*+(?:(?:is|是|为)\s*+)?[:：][*_`]*+\s*+(\S.*)",
+    re.IGNORECASE,
 )
+# Groups of three, or no separators at all; a sign before or after the money; decimals or a fraction; a unit sign after.
+_NUMBER = re.compile(
+    r"(?:([+\-−]?)\s*+[$€£¥]?|[$€£¥]\s*+([+\-−]))\s*+"
+    r"((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)(?:\s*+/\s*+([0-9]+))?\s*+(?:%|°)?"
+)
+_LONGEST_NUMBER = 1000
+"""Characters. Python refuses to turn more than 4,300 digits into an int, and no one's answer is that exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class ExactJudge:
         return []
 
     def read(self, case: Case, exchange: Exchange) -> Judgment:
-        """Compares the answer's last line with the gold answers."""
+        """Compares the final answer of the candidate's last reply with the gold answers."""
         item = case.item
         reason = unanswered(exchange.response)
         reading = Reading(None, reason) if reason else extract(exchange.response.text, item)
@@ -66,10 +73,12 @@ def extract(text: str, item: Item) -> Reading:
     """The final answer in its plain form: a number, a choice's label, or a text; or why there is none."""
     found = []
     for raw in re.split(r"[\r\n]+", text):
-        line = raw.strip().strip("*_`# ")
-        match = _LINE.fullmatch(line)
+        match = _LINE.fullmatch(raw.strip())
         if match:
-            found.append(match.group(1).strip().strip("*_`").strip())
+            # "**Answer: X**": what was opened before the word is closed after the value.
+            opened = match.group(1).strip("#> \t")
+            answer = match.group(2).removesuffix(opened[::-1]).strip()
+            found += [answer] if answer else []
     if not found:
         return Reading(None, "no_answer_line")
     readings = [_plain(answer, item) for answer in found]
@@ -79,20 +88,25 @@ def extract(text: str, item: Item) -> Reading:
 
 
 def _plain(answer: str, item: Item) -> Reading:
+    # Markdown is part of no number and no label; of a text it may be: "C#", "__init__".
+    bare = answer.strip("*_`# ")
     if item.match == "number":
-        number = read_number(answer)
+        number = read_number(bare)
         return Reading(None, "not_a_number") if number is None else Reading(str(number))
     if item.match == "choice":
-        return read_choice(answer, item.choices)
+        return read_choice(bare, item.choices)
     return Reading(normalise(answer))
 
 
 def read_number(text: str) -> Fraction | None:
-    """An ASCII number, exactly: "1,250", "$18.50", "-3", "3/4", "12 %". None for anything else ("about 12", "1.250,00")."""
-    match = _NUMBER.fullmatch(text.strip().rstrip(".。").strip())
+    """An ASCII number, exactly: "1,250", "$18.50", "-3", "3/4", "12 %". None for anything else ("about 12", "1.250,00"), and for
+    numbers of more than 1,000 characters."""
+    bare = text.strip().rstrip(".。").strip()
+    match = _NUMBER.fullmatch(bare) if len(bare) <= _LONGEST_NUMBER else None
     if match is None:
         return None
-    sign, digits, below = match.groups()
+    before, after, digits, below = match.groups()
+    sign = before or after
     value = Fraction(digits.replace(",", ""))
     if below is not None:
         if int(below) == 0:
@@ -102,24 +116,29 @@ def read_number(text: str) -> Fraction | None:
 
 
 def read_choice(text: str, choices: Sequence[Choice]) -> Reading:
-    """A label alone, or a label with its own choice's text: "B", "(B)", "B. Paris". Another choice's text beside a label is
-    a contradiction, and unreadable."""
-    match = re.fullmatch(r"[(（\[]?([A-Za-z])[)）\]]?(?:[.。:：,，、)）\s]\s*(.*))?", text.strip(), re.DOTALL)
+    """A label alone, a label with its own choice's text, or a choice's text alone: "B", "(B)", "B. Paris", "Paris".
+
+    A label beside another choice's text is a contradiction, and so is a text that two readings understand differently:
+    unreadable. Labels are ASCII letters, in any case.
+    """
+    match = re.fullmatch(r"[(（\[]?([A-Za-z])[)）\]]?(?:[.。:：,，、)）\s]\s*+(.*))?", text.strip(), re.DOTALL)
     label = match.group(1).upper() if match else None
-    chosen = next((choice for choice in choices if choice.label == label), None)
-    if match is None or chosen is None:
-        whole = [c.label for c in choices if normalise(c.text) == normalise(text)]
-        return Reading(whole[0]) if len(whole) == 1 else Reading(None, "not_a_label")
-    rest = normalise(match.group(2) or "")
-    if rest and rest != normalise(chosen.text):
-        return Reading(None, "label_and_text_disagree")
-    return Reading(chosen.label)
+    named = next((choice for choice in choices if choice.label == label), None)
+    rest = (match.group(2) or "").strip() if match else ""
+    if named is not None and not rest.strip(" .。!！*"):
+        return Reading(named.label)
+    found = {choice.label for choice in choices if normalise(choice.text) == normalise(text)}
+    if named is not None and normalise(named.text) in (normalise(rest), normalise(rest.strip("()（）[]"))):
+        found.add(named.label)
+    if len(found) == 1:
+        return Reading(found.pop())
+    return Reading(None, "not_a_label" if named is None else "label_and_text_disagree")
 
 
 def normalise(text: str) -> str:
-    """Text for comparison: NFKC, case folded, spaces joined, and outer punctuation and quotes dropped."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return re.sub(r"\s+", " ", folded).strip(" \t.。,，;；!！\"'“”‘’`*")
+    """Text for comparison: NFKC, case folded, spaces joined, outer punctuation and quotes dropped (unless there is nothing else)."""
+    folded = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    return folded.strip(" \t.。,，;；!！\"'“”‘’`*") or folded
 
 
 def is_right(value: str, item: Item) -> bool:

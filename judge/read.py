@@ -1,7 +1,7 @@
 """From a judge's reply to a label or a grade, or to the reason why there is none.
 
 The verdict is a tag alone on the last line that holds text. It is matched in full: a letter somewhere in the prose is no
-verdict, and two different verdicts are none.
+verdict, and two different verdicts are none. Every pattern here takes time linear in the reply's length, whatever stands in it.
 """
 
 from __future__ import annotations
@@ -30,15 +30,21 @@ def unanswered(response: Response) -> str | None:
 
 
 def read_tag(text: str, tag: str) -> Reading:
-    """The content of `<tag>...</tag>` that makes up the last line. Different contents in one reply are unreadable."""
-    found = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+    """The content of `<tag>...</tag>` that makes up the last line.
+
+    A reply with different contents, with half a tag, or with the tag in another spelling beside it (`<Verdict>`, `</ verdict>`)
+    is unreadable: it may echo an answer that was written to be taken for a verdict.
+    """
+    found = re.findall(rf"<{tag}>([^<]*+)</{tag}>", text)
     if not found:
         return Reading(None, "no_verdict")
-    if len({content.strip() for content in found}) > 1:
+    # Both halves in every spelling: each must belong to one of the whole tags.
+    halves = re.findall(rf"<\s*+/?\s*+{tag}\s*+/?>", text, re.IGNORECASE)
+    if len(halves) != 2 * len(found) or len({content.strip().lower() for content in found}) > 1:
         return Reading(None, "two_verdicts")
     # str.splitlines() would also cut at U+2028 and form feeds, which judges put inside sentences.
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
-    if not re.fullmatch(rf"<{tag}>[^<]*</{tag}>", lines[-1]):
+    if not re.fullmatch(rf"<{tag}>[^<]*+</{tag}>", lines[-1]):
         return Reading(None, "verdict_not_last")
     return Reading(found[-1].strip())
 
@@ -56,13 +62,16 @@ def read_label(response: Response, labels: Sequence[str]) -> Reading:
 
 
 def read_grade(response: Response, scale: Scale) -> Reading:
-    """A grade: a whole number in ASCII digits on the scale ("8.5/10", "eight" and "٨" are refused, not half-read)."""
+    """A grade: a whole number in ASCII digits on the scale ("8.5/10", "eight" and "٨" are refused, not half-read).
+
+    `value` is the number in its plain form ("08" is "8").
+    """
     reason = unanswered(response)
     if reason:
         return Reading(None, reason)
     reading = read_tag(response.text, "grade")
     if reading.value is None:
         return reading
-    if not re.fullmatch(r"[0-9]{1,6}", reading.value) or not scale.low <= int(reading.value) <= scale.high:
+    if not re.fullmatch(r"-?[0-9]{1,6}", reading.value) or not scale.low <= int(reading.value) <= scale.high:
         return Reading(None, "not_on_scale")
-    return reading
+    return Reading(str(int(reading.value)))

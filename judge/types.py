@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -81,12 +82,17 @@ class Sampling:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
+            "temperature": _one_spelling(self.temperature),
+            "top_p": _one_spelling(self.top_p),
             "max_tokens": self.max_tokens,
             "seed": self.seed,
             "stop": list(self.stop),
         }
+
+
+def _one_spelling(number: float | None) -> float | None:
+    """0, 0.0 and -0.0 are one temperature and must give one key."""
+    return None if number is None else float(number) + 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,9 @@ class Asker:
             sampling = Sampling(sampling.temperature, sampling.top_p, max_tokens, sampling.seed, sampling.stop)
         identity = self.fingerprint
         if self.addressed:
-            where = [address.dataset, address.item, address.role, list(address.models), address.turn]
+            # A candidate's answer is looked up without its own name, so that a renamed model keeps its keys.
+            shown = [] if address.role == "answer" else list(address.models)
+            where = [address.dataset, address.item, address.role, shown, address.turn]
             identity = digest([self.fingerprint, where])
         # A judge prompt brings its own system message; the declared one is for models that are asked without.
         own = messages[0].role == "system" if messages else False
@@ -295,12 +303,14 @@ class Judgment:
 
     def __post_init__(self) -> None:
         read = self.preference is not None or self.score is not None
-        if read == (self.unreadable is not None):
+        if read == (self.unreadable is not None) or (self.choice is not None and not read):
             raise ValueError("a judgment holds either a reading or the reason why there is none")
         if self.unreadable is not None and self.unreadable not in UNREADABLE:
             raise ValueError(f"{self.unreadable!r} is no reason of the closed list")
         if self.preference is not None and not 0.0 <= self.preference <= 1.0:
             raise ValueError(f"a preference lies in 0..1, not {self.preference!r}")
+        if self.score is not None and not math.isfinite(self.score):
+            raise ValueError(f"a score is a finite number, not {self.score!r}")
 
 
 class Judge(Protocol):

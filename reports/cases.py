@@ -130,7 +130,13 @@ def _meetings(item: ItemView) -> tuple[Meeting, ...]:
     # A pair is marked without its judge. Where no judge's readings differ in what is shown here, all of them are marked.
     unexplained = marked - {pair for _, _, pair in differing}
     return tuple(
-        Meeting(key[0], key[1], judgments[0].models if key[2] else (), key in differing or key[2] in unexplained, tuple(judgments))
+        Meeting(
+            key[0],
+            key[1],
+            judgments[0].models if key[2] else (),
+            key in differing or key[2] in unexplained,
+            tuple(judgments),
+        )
         for key, judgments in met.items()
     )
 

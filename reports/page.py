@@ -79,14 +79,17 @@ class Categories:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """A line of the score table: dataset, hash of all that defines its prompt, metric, mode, an estimate per model."""
+    """A line of the score table: dataset, hash of all that defines its prompt, metric, mode, an estimate per model.
+
+    `unit` "share" writes values of 0..1 as percentages; the default writes any number as it is.
+    """
 
     dataset: str
     version: str
     metric: str
     mode: str
     values: tuple[Estimate | None, ...]
-    unit: Unit = "share"
+    unit: Unit = "grade"
 
 
 @dataclass(frozen=True, slots=True)

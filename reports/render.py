@@ -31,17 +31,21 @@ def render(page: Page) -> str:
     _check(page)
     css, script = (_block(name) for name in ("report.css", "report.js"))
     groups = cases.group(page.items)
-    return _environment().get_template("report.html.j2").render(
-        page=page,
-        css=css,
-        script=script,
-        policy=_policy(css, script),
-        notices=sorted(page.notices, key=lambda notice: _NOTICE_ORDER[notice.level]),
-        sections=_sections(page),
-        names=sorted({*(row.model for row in page.leaderboard), *page.score_models}),
-        plot=charts.dot_plot(page.leaderboard),
-        groups=groups,
-        datasets=sorted({item.dataset for item in page.items}),
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            page=page,
+            css=css,
+            script=script,
+            policy=_policy(css, script),
+            notices=sorted(page.notices, key=lambda notice: _NOTICE_ORDER[notice.level]),
+            sections=_sections(page),
+            names=sorted({*(row.model for row in page.leaderboard), *page.score_models}),
+            plot=charts.dot_plot(page.leaderboard),
+            groups=groups,
+            datasets=sorted({item.dataset for item in page.items}),
+        )
     )
 
 

@@ -12,7 +12,9 @@ from reports.text import visible, visible_name
 
 _NUMBER = re.compile(r"[-+−]?[0-9][0-9,.]*( ?[%s])?")
 _EMPTY = frozenset({"", "-", "–", "—"})
-_BREAK = "\ue000"  # stands for a line break between escaping and output: a private character, removed from the text first
+_BREAK = (
+    "\ue000"  # stands for a line break between escaping and output: a private character, removed from the text first
+)
 
 
 def to_txt(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -26,7 +28,9 @@ def to_txt(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     right = _numeric(rows, len(headers))
     widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
     lines = [
-        "  ".join(_pad(cell, width, to_right) for cell, width, to_right in zip(row, widths, right, strict=True)).rstrip()
+        "  ".join(
+            _pad(cell, width, to_right) for cell, width, to_right in zip(row, widths, right, strict=True)
+        ).rstrip()
         for row in table
     ]
     rule = "  ".join("-" * width for width in widths)
@@ -40,10 +44,7 @@ def to_csv(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     encoded: write the file with `errors="backslashreplace"`, which turns it into text. Raises ValueError as `to_txt`.
     """
     _check(headers, rows)
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerows([headers, *rows])
-    return out.getvalue()
+    return "".join(map(_csv_line, [headers, *rows]))
 
 
 def to_md(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -55,6 +56,13 @@ def to_md(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rule = ["--:" if to_right else "---" for to_right in _numeric(rows, len(headers))]
     lines = [[_md(cell) for cell in headers], rule, *([_md(cell) for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _csv_line(row: Sequence[str]) -> str:
+    # The writer quotes the characters of its own line end only: with "\n" a lone CR would stay bare and be lost.
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\r\n").writerow(row)
+    return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _check(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

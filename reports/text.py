@@ -87,7 +87,9 @@ def keep(line: str, names: Sequence[str]) -> Markup:
     if not short:
         return escape(visible(line))
     parts = re.split(f"({'|'.join(map(re.escape, short))})", visible(line))
-    return Markup("").join(Markup('<span class="keep">{}</span>').format(p) if i % 2 else p for i, p in enumerate(parts))
+    return Markup("").join(
+        Markup('<span class="keep">{}</span>').format(p) if i % 2 else p for i, p in enumerate(parts)
+    )
 
 
 _WORD = re.compile(r"[^\W_]+")
@@ -126,10 +128,16 @@ def _markdown() -> MarkdownIt:
     return md
 
 
+_TAGS = {
+    "p", "br", "hr", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li",
+    "table", "thead", "tbody", "tr", "th", "td", "a", "span", "div",
+}  # fmt: skip
+
+
 @cache
 def _cleaner() -> nh3.Cleaner:
     return nh3.Cleaner(
-        tags=set("p br hr em strong s code pre blockquote ul ol li table thead tbody tr th td a span div".split()),
+        tags=_TAGS,
         attributes={"*": set(), "a": {"href"}, "ol": {"start"}, "li": {"value"}},
         allowed_classes={
             "p": {"mh", "mh1", "mh2", "mh3"},
@@ -195,9 +203,7 @@ def _address(tokens: Sequence[Token]) -> None:
             token.meta["shown"] = f"{opened.attrs['href']} {opened.attrs.get('title', '')}".strip()
 
 
-def _link_close(
-    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
-) -> str:
+def _link_close(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
     shown = tokens[index].meta.get("shown")
     if shown is None:
         return "</a>"
@@ -210,9 +216,7 @@ def _fence(renderer: RendererHTML, tokens: Sequence[Token], index: int, options:
     return f"{label}<pre><code>{escape(token.content)}</code></pre>\n"
 
 
-def _table_open(
-    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
-) -> str:
+def _table_open(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
     return '<div class="wide"><table>\n'
 
 

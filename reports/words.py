@@ -11,6 +11,11 @@ STAGES = {
 }
 
 REASONS = {
+    "answer_missing": "there was no answer to judge",
+    "answer_empty": "the answer to judge was empty",
+    "answer_filtered": "the answer to judge was withheld by the provider’s content filter",
+    "answer_overflow": "the question was longer than the candidate can read",
+    "reply_missing": "the judge’s reply is missing",
     "ok": "complete",
     "truncated": "cut off at the token limit",
     "filtered": "withheld by the provider’s content filter",

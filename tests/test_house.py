@@ -220,7 +220,7 @@ class TestCommands:
     @pytest.mark.parametrize("name", sorted(commands()))
     def test_says_in_its_help_what_its_arguments_are(self, name: str) -> None:
         command = commands()[name]
-        text = (command.help or "") + str(click.Context(command).get_usage())
+        text = (command.help or "") + click.Context(command, **group.context_settings).get_usage()
         arguments = [p for p in command.params if isinstance(p, click.Argument)]
         assert all((p.metavar or p.name or "").strip("[].").upper() in text.upper() for p in arguments)
 

@@ -77,7 +77,7 @@ def _rows(evidence: Any) -> tuple[list[str], list[list[str]], list[dict[str, Any
 
 
 def _records(evidence: Any, rated: Any, rates: Any) -> list[dict[str, Any]]:
-    from arena.results import rank_range, win_rate
+    from arena.results import known, rank_range, win_rate
 
     records = []
     for index, model in enumerate(rated.models):
@@ -87,12 +87,12 @@ def _records(evidence: Any, rated: Any, rates: Any) -> list[dict[str, Any]]:
             {
                 "model": model,
                 "rating": float(rated.ratings[index]) if share.n_scored else None,
-                "rating_q025": _finite(rated.low[index]),
-                "rating_q975": _finite(rated.high[index]),
+                "rating_q025": known(float(rated.low[index])),
+                "rating_q975": known(float(rated.high[index])),
                 "ranking": int(rated.rank[index]),
                 "rank_low": low,
                 "rank_high": high,
-                "ranking_ub": _finite(rated.ranking_ub[index]),
+                "ranking_ub": known(float(rated.ranking_ub[index])),
                 "win_rate": share.value,
                 "win_rate_low": share.low,
                 "win_rate_high": share.high,
@@ -101,10 +101,6 @@ def _records(evidence: Any, rated: Any, rates: Any) -> list[dict[str, Any]]:
             }
         )
     return sorted(records, key=lambda record: (record["ranking"], record["model"]))
-
-
-def _finite(value: Any) -> float | None:
-    return None if value != value else float(value)
 
 
 def _show(tables: list[tuple[str, Any]], run: str, form: str) -> None:

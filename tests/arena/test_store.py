@@ -50,7 +50,7 @@ def _comes_back(store: Store, texts: dict[str, str], asked: str, item: str, answ
     assert kept.reasoning == asked
     first = texts.setdefault(made.key, answered)
     assert kept.text == first, "what came first is kept"
-    found = {e.request.key: e for e, _ in store.exchanges("r") if e.request.address.item == item}[made.key]
+    found = {e.request.key: e for e in store.exchanges("r") if e.request.address.item == item}[made.key]
     assert found.request.messages == made.messages
     assert found.request.key == made.key
 

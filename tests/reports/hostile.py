@@ -16,7 +16,7 @@ PAYLOADS = (
     "<img src=x onerror=alert(1)>",
     "<img src='http://127.0.0.1:9/beacon'>",
     "![x](http://127.0.0.1:9/beacon)",
-    "![x](x\"onerror=\"alert(1))",
+    '![x](x"onerror="alert(1))',
     "<svg/onload=alert(1)>",
     "<iframe src=javascript:alert(1)></iframe>",
     "<a href=javascript:alert(1)>x</a>",
@@ -26,10 +26,10 @@ PAYLOADS = (
     "[x](//127.0.0.1:9/relative)",
     "<javascript:alert(1)>",
     "[a]: javascript:alert(1)\n\n[a]",
-    "\" onmouseover=\"alert(1)",
+    '" onmouseover="alert(1)',
     "' onfocus='alert(1)' autofocus='",
     "`` onmouseover=alert(1) ``",
-    "<b style=\"background:url(http://127.0.0.1:9/x)\">x</b>",
+    '<b style="background:url(http://127.0.0.1:9/x)">x</b>',
     "<base href=http://127.0.0.1:9/>",
     "<meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>",
     "<link rel=stylesheet href=http://127.0.0.1:9/x.css>",
@@ -41,11 +41,11 @@ PAYLOADS = (
     "\x3cscript\x3ealert(1)\x3c/script\x3e",
     "{{7*7}}{% for x in [].__class__.__mro__ %}{{x}}{% endfor %}",
     "{{ self.__init__.__globals__ }}",
-    "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\">",
-    "<math><mtext><table><mglyph><style><!--</style><img title=\"--&gt;&lt;img src=1 onerror=alert(1)&gt;\">",
+    '<noscript><p title="</noscript><img src=x onerror=alert(1)>">',
+    '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=alert(1)&gt;">',
     "```html\n<script>alert(1)</script>\n```",
-    "~~~\"><script>alert(1)</script>\n~~~",
-    "|a|b|\n|-|-|\n|<script>alert(1)</script>|\" onclick=\"alert(1)|",
+    '~~~"><script>alert(1)</script>\n~~~',
+    '|a|b|\n|-|-|\n|<script>alert(1)</script>|" onclick="alert(1)|',
     "1. <details open ontoggle=alert(1)>\n2. x",
     "\u202e>tpircs/<)1(trela>tpircs<",
     "\x00<scr\x00ipt>alert(1)</scr\x00ipt>\ud83d",
@@ -66,7 +66,8 @@ def with_texts(value: Any, change: Callable[[str], str], *, prose: bool, name: s
         return tuple(with_texts(v, change, prose=prose, name=name) for v in value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
-            f.name: with_texts(getattr(value, f.name), change, prose=prose, name=f.name) for f in dataclasses.fields(value)
+            f.name: with_texts(getattr(value, f.name), change, prose=prose, name=f.name)
+            for f in dataclasses.fields(value)
         }
         return dataclasses.replace(value, **fields)
     return value

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reports.cases import group, reading
+from reports.cases import CaseView, group, reading
 from reports.page import AnswerView, ItemView, JudgmentView, TurnView
 from tests.reports.report_samples import full_page
 
 ITEMS = {item.item: item for item in full_page().items}
 
 
-def case_of(item: ItemView):  # type: ignore[no-untyped-def]
+def case_of(item: ItemView) -> CaseView:
     return group([item])[0].cases[0]
 
 
@@ -50,7 +50,12 @@ def test_the_pair_whose_orders_disagree_is_marked_and_no_other() -> None:
 def test_with_two_judges_the_one_that_disagrees_is_marked() -> None:
     item = replace(
         ITEMS["oq-044"],
-        judgments=(battle("x", ("a", "b"), "a"), battle("x", ("b", "a"), "a"), battle("y", ("a", "b"), "a"), battle("y", ("b", "a"), "b")),
+        judgments=(
+            battle("x", ("a", "b"), "a"),
+            battle("x", ("b", "a"), "a"),
+            battle("y", ("a", "b"), "a"),
+            battle("y", ("b", "a"), "b"),
+        ),
         inconsistent=(("b", "a"),),
     )
     assert [(m.judge, m.disagrees) for m in case_of(item).meetings] == [("x", False), ("y", True)]

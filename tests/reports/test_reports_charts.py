@@ -36,7 +36,14 @@ def test_ticks_of_a_usual_leaderboard() -> None:
 
 def test_places_lie_within_the_drawing() -> None:
     on = Scale(0, 10, ())
-    assert [on.at(v) for v in (-5, 0, 5, 10, math.inf, -math.inf)] == ["3.00%", "3.00%", "50.00%", "97.00%", "97.00%", "3.00%"]
+    assert [on.at(v) for v in (-5, 0, 5, 10, math.inf, -math.inf)] == [
+        "3.00%",
+        "3.00%",
+        "50.00%",
+        "97.00%",
+        "97.00%",
+        "3.00%",
+    ]
 
 
 def test_a_strip_draws_what_is_known() -> None:
@@ -50,7 +57,11 @@ def test_a_strip_draws_what_is_known() -> None:
 
 
 def test_the_plot_covers_every_interval_and_leaves_infinite_ends_at_the_edge() -> None:
-    rows = [leader("a", Estimate(1000, 900, 1100)), leader("b", Estimate(800, -math.inf, 850)), leader("c", Estimate(None))]
+    rows = [
+        leader("a", Estimate(1000, 900, 1100)),
+        leader("b", Estimate(800, -math.inf, 850)),
+        leader("c", Estimate(None)),
+    ]
     plot = dot_plot(rows)
     assert plot is not None
     assert plot.scale.low < 800

@@ -45,7 +45,12 @@ def test_bounds_are_told_only_where_something_was_left_out() -> None:
 
 def test_unknown_is_a_dash_and_never_zero() -> None:
     assert [numbers.count(None), numbers.money(None), numbers.seconds(None), numbers.share(0, 0)] == ["–"] * 4
-    assert [numbers.count(0), numbers.money(0.0), numbers.seconds(0.0), numbers.share(0, 3)] == ["0", "0.00", "0.00 s", "0.0%"]
+    assert [numbers.count(0), numbers.money(0.0), numbers.seconds(0.0), numbers.share(0, 3)] == [
+        "0",
+        "0.00",
+        "0.00 s",
+        "0.0%",
+    ]
 
 
 def test_amounts_keep_what_matters() -> None:
@@ -64,3 +69,4 @@ def test_reasons_are_told_in_words_and_unknown_codes_as_they_are() -> None:
 def test_every_reason_the_judges_may_give_has_words() -> None:
     types = pytest.importorskip("judge.types")
     assert set(types.UNREADABLE) | set(types.ANSWERED) <= set(words.REASONS)
+    assert {f"answer_{status}" for status in types.ANSWERED - types.JUDGEABLE} <= set(words.REASONS)

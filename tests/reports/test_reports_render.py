@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import os
 import re
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reports.page import CategoryRow, LeftOut, Page, ScoreRow, WinMatrix
+from reports.page import CategoryRow, Estimate, LeftOut, Page, ScoreRow, WinMatrix
 from reports.render import TEMPLATES, render
 from tests.reports.hostile import PAYLOADS, Skeleton, with_texts
 from tests.reports.report_samples import full_page, tiny_page
@@ -50,13 +51,24 @@ def test_structure(page: Page) -> None:
     levels = [int(tag[1]) for tag, _ in skeleton.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(deeper - level <= 1 for level, deeper in zip(levels, levels[1:], strict=False))
+    assert all(deeper - level <= 1 for level, deeper in itertools.pairwise(levels))
 
 
 def test_sections_come_in_reading_order() -> None:
     skeleton = Skeleton(render(full_page()))
     order = [a["id"] for tag, a in skeleton.elements if tag == "h2"]
-    assert order == ["contents", "leaderboard", "head-to-head", "categories", "scores", "judges", "left-out", "spend", "cases", "provenance"]
+    assert order == [
+        "contents",
+        "leaderboard",
+        "head-to-head",
+        "categories",
+        "scores",
+        "judges",
+        "left-out",
+        "spend",
+        "cases",
+        "provenance",
+    ]
 
 
 def test_an_empty_page_says_so() -> None:
@@ -68,11 +80,30 @@ def test_an_empty_page_says_so() -> None:
 
 def test_incomplete_is_said_at_the_top_and_errors_come_first() -> None:
     text = Skeleton(render(full_page())).text
-    assert text.index("INCOMPLETE") < text.index("never came back") < text.index("its intervals say little") < text.index("same family")
+    assert (
+        text.index("INCOMPLETE")
+        < text.index("never came back")
+        < text.index("its intervals say little")
+        < text.index("same family")
+    )
     complete = Skeleton(render(tiny_page())).text
     assert "Complete" in complete
     assert "INCOMPLETE" not in complete
     assert "10 of 160 items are shown." in text
+
+
+def test_an_incomplete_page_without_a_notice_gets_one() -> None:
+    text = Skeleton(render(replace(tiny_page(), complete=False))).text
+    assert "Part of what this run asked for is missing" in text
+    assert "Part of what this run asked for is missing" not in Skeleton(render(full_page())).text
+
+
+def test_a_leaderboard_without_battles_shows_no_ratings() -> None:
+    rows = tuple(replace(row, rating=Estimate(None), win_rate=Estimate(None)) for row in full_page().leaderboard)
+    skeleton = Skeleton(render(replace(full_page(), leaderboard=rows, matrix=None, categories=())))
+    assert "there are no ratings" in skeleton.text
+    assert not {"Win rate", "Rating"} & {text.strip() for text in skeleton.texts}
+    assert "8.12" in skeleton.text
 
 
 def test_numbers_come_with_their_denominators_and_bounds() -> None:
@@ -95,7 +126,9 @@ def test_every_case_every_answer_and_every_word_of_a_judge_is_there_once() -> No
 
 def test_policy_knows_exactly_the_two_blocks() -> None:
     page = render(full_page())
-    policy = next(a["content"] or "" for tag, a in Skeleton(page).elements if a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        a["content"] or "" for tag, a in Skeleton(page).elements if a.get("http-equiv") == "Content-Security-Policy"
+    )
     for kind, tag in (("style-src", "style"), ("script-src", "script")):
         blocks = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
         assert len(blocks) == 1
@@ -114,9 +147,18 @@ def test_blocks_hold_no_end_tag_and_no_address() -> None:
 @pytest.mark.parametrize(
     ("page", "message"),
     [
-        (replace(tiny_page(), matrix=WinMatrix(("a", "b"), ((None,), (None, None)))), "row 'a' of the win matrix: 1 values for 2 models"),
-        (replace(tiny_page(), matrix=WinMatrix(("a", "b"), ((None, None),))), "the rows of the win matrix: 1 values for 2"),
-        (replace(tiny_page(), scores=(ScoreRow("d", "v", "m", "gen", (None,)),)), "scores of 'd', 'm': 1 values for 2 models"),
+        (
+            replace(tiny_page(), matrix=WinMatrix(("a", "b"), ((None,), (None, None)))),
+            "row 'a' of the win matrix: 1 values for 2 models",
+        ),
+        (
+            replace(tiny_page(), matrix=WinMatrix(("a", "b"), ((None, None),))),
+            "the rows of the win matrix: 1 values for 2",
+        ),
+        (
+            replace(tiny_page(), scores=(ScoreRow("d", "v", "m", "gen", (None,)),)),
+            "scores of 'd', 'm': 1 values for 2 models",
+        ),
         (
             replace(tiny_page(), categories=(replace(tiny_page().categories[0], rows=(CategoryRow("c", 1, ()),)),)),
             "category 'c' of 'Win rate': 0 values for 2 models",
@@ -152,7 +194,9 @@ def test_a_payload_anywhere_leaves_only_what_the_page_is_made_of(payload: str) -
     assert hostile.code == usual.code
     assert [tag for tag, _ in hostile.elements].count("script") == 1
     for _, attributes in hostile.elements:
-        assert not [name for name in attributes if name.startswith("on") or name in ("style", "src", "srcdoc", "action")]
+        assert not [
+            name for name in attributes if name.startswith("on") or name in ("style", "src", "srcdoc", "action")
+        ]
         assert (attributes.get("href") or "#").startswith(("#", "http://", "https://", "mailto:"))
 
 

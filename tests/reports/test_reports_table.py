@@ -14,7 +14,9 @@ from reports.text import visible
 
 CELL = st.text(st.characters(), max_size=12) | st.text("|\\`*_[]<>&~!# \nab1", max_size=12)
 TABLE = st.integers(1, 4).flatmap(
-    lambda n: st.tuples(st.lists(CELL, min_size=n, max_size=n), st.lists(st.lists(CELL, min_size=n, max_size=n), max_size=5))
+    lambda n: st.tuples(
+        st.lists(CELL, min_size=n, max_size=n), st.lists(st.lists(CELL, min_size=n, max_size=n), max_size=5)
+    )
 )
 
 
@@ -27,7 +29,9 @@ def test_csv_is_read_back_as_it_was(table: tuple[list[str], list[list[str]]]) ->
 @given(TABLE)
 def test_markdown_shows_every_cell_as_text(table: tuple[list[str], list[list[str]]]) -> None:
     headers, rows = table
-    expected = [" ".join(visible(c).strip().replace("\t", " ").split(" ")).strip() for row in (headers, *rows) for c in row]
+    expected = [
+        " ".join(visible(c).strip().replace("\t", " ").split(" ")).strip() for row in (headers, *rows) for c in row
+    ]
     source = to_md(headers, rows)
     source.encode("utf-8")
     assert _cells(source) == [cell.replace("\ue000", r"\ue000") for cell in expected]
@@ -57,7 +61,9 @@ def _width(line: str) -> int:
 
 
 def test_plain_text_aligns_numbers_and_wide_characters() -> None:
-    text = to_txt(["model", "win rate", "note"], [["heron-2", "64.2%", "a\nb"], ["苍鹭", "5.1%", ""], ["e\u0301", "–", "x"]])
+    text = to_txt(
+        ["model", "win rate", "note"], [["heron-2", "64.2%", "a\nb"], ["苍鹭", "5.1%", ""], ["e\u0301", "–", "x"]]
+    )
     assert text == (
         "model    win rate  note\n"
         "-------  --------  ----\n"

@@ -13,8 +13,33 @@ from tests.reports.hostile import PAYLOADS, Skeleton
 ANY = st.text(st.characters())
 MARKUP = st.lists(
     st.sampled_from(
-        [*"*_`~[]()<>!#-+|&;:.\\\"'", "\n", "\n\n", "    ", "\t", "> ", "1. ", "- ", "```", "|-|-|\n", "[x](", "http://e.com/",
-         "javascript:", "&lt;", "&#x202e;", "<b>", "</p>", "word", "7", "\x00", "\ud83d", "\r", "长城", "مرحبا", "https://é.example/ü"]
+        [
+            *"*_`~[]()<>!#-+|&;:.\\\"'",
+            "\n",
+            "\n\n",
+            "    ",
+            "\t",
+            "> ",
+            "1. ",
+            "- ",
+            "```",
+            "|-|-|\n",
+            "[x](",
+            "http://e.com/",
+            "javascript:",
+            "&lt;",
+            "&#x202e;",
+            "<b>",
+            "</p>",
+            "word",
+            "7",
+            "\x00",
+            "\ud83d",
+            "\r",
+            "长城",
+            "مرحبا",
+            "https://é.example/ü",
+        ]
     ),
     max_size=60,
 ).map("".join)
@@ -126,7 +151,9 @@ def test_a_link_shows_its_address_and_its_title() -> None:
     assert 'title="' not in shown
 
 
-@pytest.mark.parametrize("link", ["javascript:alert(1)", "#cases", "/etc/passwd", "file:///x", "data:text/html,x", "vbscript:x"])
+@pytest.mark.parametrize(
+    "link", ["javascript:alert(1)", "#cases", "/etc/passwd", "file:///x", "data:text/html,x", "vbscript:x"]
+)
 def test_other_links_stay_text(link: str) -> None:
     shown = prose(f"[x]({link}) <{link}>")
     assert "<a" not in shown

@@ -49,10 +49,10 @@ class Plan:
     """What goes wrong.
 
     `rates` maps a fault ("429", "5xx", a key of `BODIES` or one of `CONNECTION_FAULTS`) to its share of the attempts.
-    `retry_after` are header values drawn for a 429 or 5xx ("date:5" is an HTTP date in 5 s, None no header). Attempts at
-    the same messages after number `up_to_attempt` meet no fault. `serves` are the only models there are (empty: any), `key`
-    is the only key let in (empty: any), `window` [n, seconds] refuses more than n requests in a window. `models`
-    overrides all of this by model.
+    `retry_after` are header values drawn for a 429 or 5xx ("date:5" is an HTTP date in 5 s, None no header). Attempts
+    at the same messages after number `up_to_attempt` meet no fault. `serves` are the only models there are (empty:
+    any), `key` is the only key let in (empty: any), `window` [n, seconds] refuses more than n requests in a window.
+    `models` overrides all of this by model.
     """
 
     seed: int = 0
