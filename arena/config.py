@@ -6,18 +6,15 @@ Every problem is found in one go and told with its file, its key path and the ne
 from __future__ import annotations
 
 import os
-import runpy
-import sys
-import types
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import reprlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -27,28 +24,21 @@ from pydantic import (
 )
 
 from arena import catalog
+from arena.config_files import ConfigError as ConfigError
+from arena.config_files import Draft as Draft
+from arena.config_files import placed_model, placed_prompt, read_config, read_mapping, read_models
+from arena.declared import Declared
 from arena.items import DatasetSpec, sniff_format
+from arena.jsonl import BadFile
 from arena.models.spec import ModelSpec, OpenAIModel, RecordedModel
 from arena.nearest import nearest
-from judge.prompt import PromptError
 
-_FORBID = ConfigDict(extra="forbid", frozen=True)
-_ALIASES = {"judge_models": "judges", "name": "title"}
+_OWN_NAMES = ("exact", "accuracy")
 _BACKENDS: dict[str, type[OpenAIModel] | type[RecordedModel]] = {"openai": OpenAIModel, "recorded": RecordedModel}
 
 
-class ConfigError(Exception):
-    """A config that can't be run. `problems` are complete sentences, each with its place."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
-
-
-class JudgingSpec(BaseModel):
+class JudgingSpec(Declared):
     """One way of judging the open datasets of a run."""
-
-    model_config = _FORBID
 
     kind: Literal["pairwise", "grade"]
     name: str = Field(default="", description="name in tables; the kind where not given")
@@ -65,10 +55,8 @@ class JudgingSpec(BaseModel):
     max_out_len: PositiveInt = 1024
 
 
-class RatingSpec(BaseModel):
+class RatingSpec(Declared):
     """How ratings are scaled and how their intervals are drawn."""
-
-    model_config = _FORBID
 
     anchor: str | None = Field(default=None, description="a model whose rating is fixed; else the mean is")
     anchor_rating: float = 1000.0
@@ -79,10 +67,8 @@ class RatingSpec(BaseModel):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
-class RunConfig(BaseModel):
+class RunConfig(Declared):
     """A run, as resolved: what `configs/run.yaml` in its folder holds."""
-
-    model_config = _FORBID
 
     title: str = ""
     description: str = ""
@@ -103,22 +89,6 @@ class RunConfig(BaseModel):
 KEYS = tuple(RunConfig.model_fields)
 
 
-@dataclass(slots=True)
-class Draft:
-    """A config before validation: raw values, and for each top-level key the file it came from."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    origin: dict[str, str] = field(default_factory=dict)
-
-    def update(self, other: Draft) -> None:
-        self.values.update(other.values)
-        self.origin.update(other.origin)
-
-    def set(self, key: str, value: Any, origin: str = "command line") -> None:
-        self.values[key] = value
-        self.origin[key] = origin
-
-
 def load(
     config: str | None,
     *,
@@ -130,7 +100,7 @@ def load(
     api_key_env: str | None = None,
 ) -> RunConfig:
     """A run from a suite's name or a config file, changed by flags. Raises ConfigError with every problem."""
-    draft = read_config(config) if config else Draft()
+    draft = read_config(config, KEYS) if config else Draft()
     for key, names in (("models", models), ("judges", judges), ("datasets", datasets)):
         if names:
             draft.set(key, list(names))
@@ -140,119 +110,55 @@ def load(
     return resolve(draft, base_url=base_url, api_key_env=api_key_env)
 
 
-def read_config(name: str) -> Draft:
-    """The raw values of a suite by name, a YAML file or a Python file, with what it includes. Raises ConfigError."""
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml", ".py"):
-        suites = catalog.entries("suites")
-        if name not in suites:
-            raise ConfigError([f"{name}: neither a suite nor a .yaml or .py file{nearest(name, suites)}"])
-        path = suites[name].path
-    return _read_file(path, ())
-
-
-def _read_file(path: Path, including: tuple[Path, ...]) -> Draft:
-    if not path.is_file():
-        raise ConfigError([f"{path}: no such file"])
-    path = path.resolve()
-    if path in including:
-        raise ConfigError([f"{path}: includes itself, by way of {' -> '.join(map(str, including))}"])
-    raw = _run_python(path) if path.suffix == ".py" else _read_yaml(path)
-    draft = Draft()
-    includes = raw.pop("include", [])
-    for name in [includes] if isinstance(includes, str) else includes:
-        other = path.parent / str(name)
-        draft.update(_read_file(other, (*including, path)) if other.is_file() else read_config(str(name)))
-    for key, value in raw.items():
-        draft.set(_ALIASES.get(key, key), _absolute(value, path.parent), str(path))
-    return draft
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: no valid YAML: {' '.join(str(error).split())}"]) from None
-    if raw is None:
-        return {}
-    if not isinstance(raw, dict):
-        raise ConfigError([f"{path}: a config is a mapping of keys such as models, judges and datasets"])
-    return {str(key): value for key, value in raw.items()}
-
-
-def _run_python(path: Path) -> dict[str, Any]:
-    """The names a Python config assigns. Helpers of any other name are its own business, unless they look like misspelt keys."""
-    sys.path.insert(0, str(path.parent))
-    try:
-        names = runpy.run_path(str(path))
-    except Exception as error:
-        raise ConfigError([f"{path}: {type(error).__name__}: {error}"]) from None
-    finally:
-        sys.path.remove(str(path.parent))
-    known = {*KEYS, *_ALIASES, "include"}
-    raw = {key: value for key, value in names.items() if key in known}
-    for key, value in names.items():
-        plain = (
-            not key.startswith("_")
-            and key not in known
-            and not isinstance(value, types.ModuleType)
-            and not callable(value)
-        )
-        if plain and "did you mean" in nearest(key, known):
-            raw[key] = value
-    return raw
-
-
-def _absolute(value: Any, folder: Path) -> Any:
-    """Makes file names relative to the file they stand in: under `path`, `root`, `data_dir`, and in "recorded:FILE"."""
-    if isinstance(value, dict):
-        return {
-            key: _joined(inner, folder) if key in ("path", "root", "data_dir") else _absolute(inner, folder)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_absolute(inner, folder) for inner in value]
-    if isinstance(value, str) and value.startswith("recorded:"):
-        return "recorded:" + str(_joined(value.removeprefix("recorded:"), folder))
-    if isinstance(value, str) and value.endswith((".jsonl", ".yaml", ".yml", ".py")) and (folder / value).is_file():
-        return str(folder / value)
-    return value
-
-
-def _joined(value: Any, folder: Path) -> Any:
-    if isinstance(value, list | tuple):
-        return [_joined(one, folder) for one in value]
-    return str(folder / os.path.expanduser(value)) if isinstance(value, str | Path) else value
-
-
 def resolve(draft: Draft, *, base_url: str | None = None, api_key_env: str | None = None) -> RunConfig:
     """Validates a draft. Raises ConfigError with every problem found."""
-    problems: list[str] = []
+    try:
+        return _resolved(draft, base_url, api_key_env)
+    except RecursionError:
+        raise ConfigError(
+            ["the config is nested too deeply, or holds itself (a YAML anchor inside what it names)"]
+        ) from None
+
+
+def _resolved(draft: Draft, base_url: str | None, api_key_env: str | None) -> RunConfig:
+    problems = list(draft.problems)
     values = dict(draft.values)
     for key in list(values):
         if key not in KEYS:
-            problems.append(f"{draft.origin[key]}: unknown key {key!r}{nearest(key, [*KEYS, 'include'])}")
+            problems.append(
+                f"{draft.origin[key]}: unknown key {key!r}{nearest(key, [*KEYS, 'include'])}{_own(draft, key)}"
+            )
             del values[key]
-    for key in ("models", "judges"):
-        values[key] = _models(key, draft, base_url, api_key_env, problems)
-    values["datasets"] = _datasets(draft, problems)
-    if not values["datasets"] and not problems:
+    broken: set[str] = set()
+    for key in ("models", "judges", "datasets"):
+        before = len(problems)
+        if key == "datasets":
+            values[key] = _datasets(draft, problems)
+        else:
+            values[key] = _models(key, draft, base_url, api_key_env, problems)
+        broken |= {key} if len(problems) > before else set()
+    if not values["datasets"] and "datasets" not in broken:
         problems.append("no dataset given: name a suite or a config, or use --datasets (see: arena list datasets)")
-    rest = {key: value for key, value in values.items() if key not in ("models", "judges", "datasets")}
-    rest.setdefault("data_dir", os.environ.get("ARENA_DATA_DIR", "data"))
-    typed = {key: values[key] for key in ("models", "judges", "datasets")}
+    # Models and datasets were validated one by one, so that their problems carry their own place.
+    values["datasets"] = values["datasets"] or [DatasetSpec(name="-", items="-")]
+    data_dir = values.get("data_dir", os.environ.get("ARENA_DATA_DIR", "data"))
+    # Absolute, so that the dumped config means the same from wherever it is read.
+    usable = isinstance(data_dir, str | Path) and "\0" not in str(data_dir)
+    values["data_dir"] = os.path.abspath(data_dir) if usable else data_dir
     try:
-        # Models and datasets are validated one by one above, so that their problems carry their own place.
-        config = RunConfig.model_validate(
-            {**rest, **typed, "datasets": typed["datasets"] or [DatasetSpec(name="-", items="-")]}
-        )
+        config = RunConfig.model_validate(values)
     except ValidationError as error:
         problems += _sentences(error, RunConfig, lambda key: draft.origin.get(key, "command line"))
-        raise ConfigError(problems) from None
-    problems += _crosscheck(config, draft)
+        wrong = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+        config = RunConfig.model_validate({key: value for key, value in values.items() if key not in wrong})
+    problems += _crosscheck(config, draft, broken)
     if problems:
         raise ConfigError(problems)
     return _limited(config)
+
+
+def _own(draft: Draft, key: str) -> str:
+    return " (a helper of your own: begin its name with _)" if draft.origin[key].endswith(".py") else ""
 
 
 def _limited(config: RunConfig) -> RunConfig:
@@ -280,24 +186,28 @@ def _models(
     key: str, draft: Draft, base_url: str | None, api_key_env: str | None, problems: list[str]
 ) -> list[ModelSpec]:
     origin = draft.origin.get(key, "")
-    raw = draft.values.get(key, [])
-    if not isinstance(raw, list | tuple):
-        raw = [raw]
     found: list[ModelSpec] = []
-    for number, one in enumerate(raw):
+    for number, one in enumerate(_list(draft.values.get(key))):
         place = f"{origin}: {key}.{number}"
         for value in _expand_model(one, place, problems):
-            if value.get("backend", "openai") == "openai" and isinstance(one, str):
+            written = isinstance(one, dict) or str(one).endswith((".yaml", ".yml", ".py"))
+            if value.get("backend", "openai") == "openai" and not written:
                 # The flags speak of models named on the command line or in lists, not of declarations written out.
                 value = {**value, **({"base_url": base_url} if base_url else {})}
                 value = {**value, **({"api_key_env": api_key_env} if api_key_env else {})}
             spec = _validated(value, place, problems)
             if spec is not None:
                 found.append(spec)
-    names = [spec.abbr for spec in found]
-    for name in sorted({name for name in names if names.count(name) > 1}):
+    for name in _repeated(spec.abbr for spec in found):
         problems.append(f"{origin}: {key}: two models are called {name!r}: give one of them another abbr")
     return found
+
+
+def _list(value: Any) -> list[Any]:
+    """What a key may hold once or several times; a key without a value is an empty list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _expand_model(one: Any, place: str, problems: list[str]) -> list[dict[str, Any]]:
@@ -305,11 +215,11 @@ def _expand_model(one: Any, place: str, problems: list[str]) -> list[dict[str, A
     if isinstance(one, dict):
         return [one]
     if not isinstance(one, str):
-        problems.append(f"{place}: a model is a name, a file, 'backend:model' or a mapping, not {one!r}")
+        problems.append(f"{place}: a model is a name, a file, 'backend:model' or a mapping, not {reprlib.repr(one)}")
         return []
     known = catalog.entries("models")
     if one in known:
-        return [_absolute(known[one].raw, known[one].path.parent)]
+        return [placed_model(known[one].raw, known[one].path.parent)]
     backend, colon, rest = one.partition(":")
     if colon and backend in _BACKENDS and rest:
         if backend == "recorded":
@@ -317,7 +227,7 @@ def _expand_model(one: Any, place: str, problems: list[str]) -> list[dict[str, A
         return [{"backend": "openai", "abbr": rest, "model": rest}]
     if one.endswith((".yaml", ".yml", ".py")):
         try:
-            draft = _read_declarations(Path(one))
+            draft = read_models(Path(one), KEYS)
         except ConfigError as error:
             problems += error.problems
             return []
@@ -331,30 +241,9 @@ def _expand_model(one: Any, place: str, problems: list[str]) -> list[dict[str, A
     return []
 
 
-def _read_declarations(path: Path) -> list[dict[str, Any]]:
-    """A file of models: a list of declarations, one declaration, or a config with a key `models`."""
-    if not path.is_file():
-        raise ConfigError([f"{path}: no such file"])
-    if path.suffix == ".py":
-        raw: Any = _run_python(path.resolve())
-    else:
-        try:
-            raw = yaml.safe_load(path.read_text("utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError([f"{path}: no valid YAML: {' '.join(str(error).split())}"]) from None
-    if isinstance(raw, dict) and "models" in raw:
-        raw = raw["models"]
-    declared = [raw] if isinstance(raw, dict) else raw
-    if not isinstance(declared, list) or not all(isinstance(one, dict) for one in declared):
-        raise ConfigError(
-            [f"{path}: a file of models is a list of declarations such as {{abbr: x, backend: openai, model: y}}"]
-        )
-    return [_absolute(one, path.resolve().parent) for one in declared]
-
-
 def _validated(value: dict[str, Any], place: str, problems: list[str]) -> ModelSpec | None:
     backend = value.get("backend", "openai")
-    if backend not in _BACKENDS:
+    if not isinstance(backend, str) or backend not in _BACKENDS:
         problems.append(f"{place}.backend: unknown backend {backend!r}{nearest(str(backend), _BACKENDS)}")
         return None
     try:
@@ -368,94 +257,117 @@ def _validated(value: dict[str, Any], place: str, problems: list[str]) -> ModelS
 
 def _datasets(draft: Draft, problems: list[str]) -> list[DatasetSpec]:
     origin = draft.origin.get("datasets", "")
-    raw = draft.values.get("datasets", [])
-    if not isinstance(raw, list | tuple):
-        raw = [raw]
-    known = catalog.entries("datasets")
     found = []
-    for number, one in enumerate(raw):
+    for number, one in enumerate(_list(draft.values.get("datasets"))):
         place = f"{origin}: datasets.{number}"
-        if isinstance(one, str) and one in known:
-            value, folder = known[one].raw, known[one].path.parent
-        elif isinstance(one, str) and one.endswith(".jsonl"):
-            path = Path(one)
-            if not path.is_file():
-                problems.append(f"{place}: no such file: {one}")
-                continue
-            value = {"name": path.stem, "items": path.name, "format": sniff_format(path)}
-            folder = path.resolve().parent
-        elif isinstance(one, str) and (Path(one) / "dataset.yaml").is_file():
-            value, folder = _read_yaml(Path(one) / "dataset.yaml"), Path(one).resolve()
-        elif isinstance(one, dict):
-            value, folder = one, Path(draft.origin.get("datasets", ".")).resolve().parent
-        else:
-            where = "a name of the catalogue, a .jsonl file or a folder with a dataset.yaml"
-            problems.append(f"{place}: {one!r} is not {where}{nearest(str(one), known)}")
-            continue
         try:
+            value, folder = _expand_dataset(one, Path(origin).resolve().parent)
             found.append(DatasetSpec.model_validate({"root": folder, **value}))
         except ValidationError as error:
             problems += _sentences(error, DatasetSpec, lambda _: "", prefix=place)
-    names = [spec.name for spec in found]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        problems.append(f"{origin}: datasets: two datasets are called {name!r}")
+        except (ConfigError, BadFile) as error:
+            problems += [f"{place}: {problem}" for problem in error.problems]
+    problems += [
+        f"{origin}: datasets: two datasets are called {name!r}" for name in _repeated(spec.name for spec in found)
+    ]
     return found
 
 
-def _crosscheck(config: RunConfig, draft: Draft) -> list[str]:
-    """What no single value shows: names that refer to one another, and prompts that must exist and be of the right kind."""
+def _expand_dataset(one: Any, here: Path) -> tuple[dict[str, Any], Path]:
+    """The raw declaration behind an entry (a mapping, a catalogue name, a .jsonl file or a folder), and its root."""
+    known = catalog.entries("datasets")
+    if isinstance(one, dict):
+        return one, here
+    if isinstance(one, str) and one in known:
+        return known[one].raw, known[one].path.parent
+    path = Path(one) if isinstance(one, str | Path) else None
+    if path is not None and path.suffix == ".jsonl":
+        if not path.is_file():
+            raise ConfigError([f"no such file: {path}"])
+        return {"name": path.stem, "items": path.name, "format": sniff_format(path)}, path.resolve().parent
+    if path is not None and (path / "dataset.yaml").is_file():
+        folder = path.resolve()
+        return placed_prompt(read_mapping(path / "dataset.yaml"), folder), folder
+    where = "a name of the catalogue, a .jsonl file or a folder with a dataset.yaml"
+    raise ConfigError([f"{reprlib.repr(one)} is not {where}{nearest(str(one)[:80], known)}"])
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, times in Counter(names).items() if times > 1)
+
+
+def _crosscheck(config: RunConfig, draft: Draft, broken: Collection[str]) -> list[str]:
+    """What no single value shows: names that refer to one another, and prompts that must exist and be of the right kind.
+
+    Where the models, judges or datasets themselves are `broken`, what refers to them is not held against them.
+    """
     problems = []
-    models, judges = [m.abbr for m in config.models], [j.abbr for j in config.judges]
-    place = draft.origin.get("judging", "judging")
-    if not models:
-        problems.append("no model given: name a suite or a config, or use --models (see: arena list models)")
     names = [judging.name or judging.kind for judging in config.judging]
+    if not config.models and "models" not in broken:
+        problems.append("no model given: name a suite or a config, or use --models (see: arena list models)")
     for number, judging in enumerate(config.judging):
-        here = f"{place}: judging.{number}"
+        here = f"{draft.origin.get('judging', 'command line')}: judging.{number}"
         if names.count(names[number]) > 1:
             problems.append(f"{here}.name: {names[number]!r} is used twice: give each judging its own name")
-        for name in judging.judges:
-            if name not in judges:
-                problems.append(f"{here}.judges: {name!r} is no judge of this run{nearest(name, judges)}")
-        for name in judging.base_models:
-            if name not in models:
-                problems.append(f"{here}.base_models: {name!r} is no model of this run{nearest(name, models)}")
-        for name in judging.datasets:
-            if name not in [d.name for d in config.datasets]:
-                problems.append(
-                    f"{here}.datasets: {name!r} is no dataset of this run{nearest(name, [d.name for d in config.datasets])}"
-                )
-        if judging.mode == "m2n" and not judging.base_models:
-            problems.append(f"{here}: mode m2n needs base_models, the models that all others are compared with")
-        if judging.kind == "pairwise" and len(models) < 2:
-            problems.append(f"{here}: a pairwise judging needs two models, this run has {len(models)}")
-        if not judges:
-            problems.append(f"{here}: no judge given: use --judges or the key judges")
-        try:
-            kind = catalog.prompt(judging.prompt or judging.kind).kind
-            if kind != judging.kind:
-                problems.append(f"{here}.prompt: {judging.prompt!r} is a prompt of kind {kind}, not {judging.kind}")
-        except PromptError as error:
-            problems.append(f"{here}.prompt: {error}")
+        if names[number] in _OWN_NAMES or names[number].endswith("win_rate"):
+            problems.append(f"{here}.name: {names[number]!r} has a meaning of its own in tables: take another")
+        problems += _check_judging(judging, here, config, broken)
     for number, dataset in enumerate(config.datasets):
         if dataset.prompt:
-            try:
-                kind = catalog.prompt(dataset.prompt).kind
-                if kind != "question":
-                    problems.append(
-                        f"datasets.{number}.prompt: {dataset.prompt!r} is a prompt of kind {kind}, not question"
-                    )
-            except PromptError as error:
-                problems.append(f"datasets.{number}.prompt: {error}")
-    if config.rating.anchor is not None and config.rating.anchor not in models:
-        problems.append(
-            f"{draft.origin.get('rating', 'rating')}: rating.anchor: {config.rating.anchor!r} is no model of this run"
-            f"{nearest(config.rating.anchor, models)}"
-        )
+            place = f"{draft.origin.get('datasets', 'command line')}: datasets.{number}.prompt"
+            problems += _check_prompt(dataset.prompt, "question", place)
+    if config.rating.anchor is not None and "models" not in broken:
+        place = f"{draft.origin.get('rating', 'command line')}: rating.anchor"
+        problems += _check_names(place, [config.rating.anchor], [m.abbr for m in config.models], "model")
     return problems
 
 
-def _sentences(error: ValidationError, model: type[BaseModel], origin: Any, *, prefix: str = "") -> list[str]:
+def _check_judging(judging: JudgingSpec, here: str, config: RunConfig, broken: Collection[str]) -> list[str]:
+    problems = []
+    models, judges = [m.abbr for m in config.models], [j.abbr for j in config.judges]
+    if "judges" not in broken:
+        problems += _check_names(f"{here}.judges", judging.judges, judges, "judge")
+        if not judges:
+            problems.append(f"{here}: no judge given: use --judges or the key judges")
+    if "models" not in broken:
+        problems += _check_names(f"{here}.base_models", judging.base_models, models, "model")
+        if judging.kind == "pairwise" and len(models) < 2:
+            problems.append(f"{here}: a pairwise judging needs two models, this run has {len(models)}")
+    if "datasets" not in broken:
+        problems += _check_names(f"{here}.datasets", judging.datasets, [d.name for d in config.datasets], "dataset")
+        exact = {dataset.name for dataset in config.datasets if dataset.task == "exact"}
+        problems += [
+            f"{here}.datasets: {name!r} has exact answers, which a rule scores: no judge is asked about them"
+            for name in judging.datasets
+            if name in exact
+        ]
+    if judging.mode == "m2n" and not judging.base_models:
+        problems.append(f"{here}: mode m2n needs base_models, the models that all others are compared with")
+    return problems + _check_prompt(judging.prompt or judging.kind, judging.kind, f"{here}.prompt")
+
+
+def _check_names(place: str, names: Sequence[str], known: Sequence[str], what: str) -> list[str]:
+    problems = [f"{place}: {name!r} is given twice" for name in _repeated(names)]
+    return problems + [
+        f"{place}: {name!r} is no {what} of this run{nearest(name, known)}" for name in names if name not in known
+    ]
+
+
+def _check_prompt(name: str, wanted: str, place: str) -> list[str]:
+    try:
+        kind = catalog.prompt(name).kind
+    except ValueError as error:  # PromptError, and what a name that can't be a path's raises
+        return [f"{place}: {error}"]
+    return [] if kind == wanted else [f"{place}: {name!r} is a prompt of kind {kind}, not {wanted}"]
+
+
+_PRIVATE = ("headers", "base_url", "api_key_env")
+"""Keys whose values are not repeated in an error: a secret may have been written there."""
+
+
+def _sentences(
+    error: ValidationError, model: type[BaseModel], origin: Callable[[str], str], *, prefix: str = ""
+) -> list[str]:
     """pydantic's errors as sentences with place and remedy."""
     out = []
     for problem in error.errors():
@@ -468,9 +380,10 @@ def _sentences(error: ValidationError, model: type[BaseModel], origin: Any, *, p
         elif problem["type"] == "missing":
             out.append(f"{place}: is missing")
         else:
-            message = problem["msg"].removeprefix("Value error, ")
+            message = problem["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
             shown = problem.get("input")
-            got = f" (found {shown!r})" if isinstance(shown, str | int | float | bool) else ""
+            got = f" (found {reprlib.repr(shown)})" if isinstance(shown, str | int | float) else ""
+            got = "" if set(parts) & set(_PRIVATE) else got
             out.append(f"{place}: {message[0].lower()}{message[1:]}{got}")
     return out
 

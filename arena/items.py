@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
+from arena.declared import Declared
 from arena.jsonl import BadFile, BadLine, read_jsonl
 from arena.nearest import nearest
+from judge.exact import read_number
 from judge.types import Choice, Item
 
 MOST_PROBLEMS = 20
 _ITEM_KEYS = ("id", "question", "turns", "category", "language", "reference", "choices", "gold", "match", "metadata")
 
 
-class DatasetSpec(BaseModel):
+class DatasetSpec(Declared):
     """A dataset's declaration (`dataset.yaml`). File names are looked for beside it, then in the data dir."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
     title: str = ""
@@ -43,8 +45,12 @@ def load_items(spec: DatasetSpec, data_dir: Path) -> list[Item]:
     """All items of a dataset, in file order. Raises BadFile with every problem found (at most 20)."""
     path = _find(spec.items, spec, data_dir)
     problems: list[str] = []
+    references: dict[str, tuple[str, ...]] = {}
     if spec.format == "fastchat":
-        references = _fastchat_references(_find(spec.reference, spec, data_dir)) if spec.reference else {}
+        if spec.task == "exact":
+            raise BadFile([f"dataset {spec.name}: the format fastchat has no 'gold', so its task is open, not exact"])
+        if spec.reference:
+            references = _fastchat_references(_find(spec.reference, spec, data_dir))
         read: Callable[[dict[str, Any]], Item] = partial(_fastchat_item, spec=spec, references=references)
     else:
         read = partial(_arena_item, spec=spec)
@@ -63,6 +69,10 @@ def load_items(spec: DatasetSpec, data_dir: Path) -> list[Item]:
             problems.append(f"{path}:{number}: {error}")
     if not items and not problems:
         problems.append(f"{path}: holds no items")
+    if references and not problems and seen.keys().isdisjoint(references):
+        problems.append(
+            f"{path}: {spec.reference} answers none of these questions: the two files don't belong together"
+        )
     if problems:
         more = len(problems) - MOST_PROBLEMS
         raise BadFile(problems[:MOST_PROBLEMS] + ([f"{path}: and {more} more lines like these"] if more > 0 else []))
@@ -102,12 +112,19 @@ def _arena_item(raw: dict[str, Any], spec: DatasetSpec) -> Item:
     gold = _texts(raw, "gold", default=(), numbers=True)
     match = raw.get("match", "choice" if choices else ("text" if gold else ""))
     if match not in ("", "number", "choice", "text"):
-        raise BadLine(f"match is 'number', 'choice' or 'text', not {match!r}")
+        raise BadLine(f"match is 'number', 'choice' or 'text', not {_shown(match)}")
     if spec.task == "exact" and not gold:
         raise BadLine("an item of an exact dataset needs 'gold', the right answer (or a list of accepted ones)")
     labels = [choice.label for choice in choices]
     if match == "choice" and not set(gold) <= set(labels):
         raise BadLine(f"gold {list(gold)} is not among the choices {labels}")
+    for one in gold:
+        if not one.strip():
+            raise BadLine("gold is empty: nothing can equal it")
+        if match == "number" and read_number(one) is None:
+            raise BadLine(
+                f"gold {_shown(one)} is no number, so no answer can equal it (numbers look like 1,250 or 3/4)"
+            )
     if not isinstance(raw.get("metadata", {}), dict):
         raise BadLine("metadata is an object")
     return Item(
@@ -129,7 +146,8 @@ def _fastchat_item(raw: dict[str, Any], spec: DatasetSpec, references: dict[str,
     turns = _texts(raw, "turns")
     if not turns or not all(turn.strip() for turn in turns):
         raise BadLine("an item without a question")
-    reference = references.get(identity) or _texts(raw, "reference", default=())
+    # Where there is a file of reference answers it alone counts: the notes that some questions carry are not shown to judges.
+    reference = references.get(identity, ()) if spec.reference else _texts(raw, "reference", default=())
     if len(reference) != len(turns):
         reference = ()  # FastChat shows no reference where it has none for a turn.
     return Item(
@@ -144,6 +162,7 @@ def _fastchat_item(raw: dict[str, Any], spec: DatasetSpec, references: dict[str,
 
 def _fastchat_references(path: Path) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
+    problems: list[str] = []
     for number, raw in read_jsonl(path):
         try:
             if isinstance(raw, BadLine):
@@ -151,23 +170,28 @@ def _fastchat_references(path: Path) -> dict[str, tuple[str, ...]]:
             choices = raw.get("choices")
             if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
                 raise BadLine("a reference answer has 'choices': [{'turns': [...]}]")
-            found[_id(raw, "question_id")] = _texts(choices[0], "turns")
+            identity = _id(raw, "question_id")
+            if identity in found:
+                raise BadLine(f"question {identity!r} has a reference answer already")
+            found[identity] = _texts(choices[0], "turns")
         except BadLine as error:
-            raise BadFile([f"{path}:{number}: {error}"]) from None
+            problems.append(f"{path}:{number}: {error}")
+    if problems:
+        raise BadFile(problems[:MOST_PROBLEMS])
     return found
 
 
 def _id(raw: dict[str, Any], key: str) -> str:
     value = raw.get(key)
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise BadLine(f"{key!r} is a text or a whole number, not {value!r}" if key in raw else f"without {key!r}")
+        raise BadLine(f"{key!r} is a text or a whole number, not {_shown(value)}" if key in raw else f"without {key!r}")
     return str(value)
 
 
 def _text(raw: dict[str, Any], key: str, default: str | None = None) -> str:
     value = raw.get(key, default)
     if not isinstance(value, str):
-        raise BadLine(f"{key!r} is a text, not {value!r}" if key in raw else f"without {key!r}")
+        raise BadLine(f"{key!r} is a text, not {_shown(value)}" if key in raw else f"without {key!r}")
     return value
 
 
@@ -181,8 +205,20 @@ def _texts(
     for one in values:
         number = numbers and isinstance(one, int | float) and not isinstance(one, bool)
         if not (isinstance(one, str) or number):
-            raise BadLine(f"{key!r} is a text or a list of texts, not {value!r}" if key in raw else f"without {key!r}")
-    return tuple(str(one) for one in values)
+            raise BadLine(
+                f"{key!r} is a text or a list of texts, not {_shown(value)}" if key in raw else f"without {key!r}"
+            )
+    return tuple(_spelled(one) for one in values)
+
+
+def _spelled(value: Any) -> str:
+    """A number as a person would write it: 1e-07 is 0.0000001."""
+    return format(Decimal(repr(value)), "f") if isinstance(value, float) else str(value)
+
+
+def _shown(value: Any) -> str:
+    """A value for an error message: one that is a page long is cut."""
+    return reprlib.repr(value)
 
 
 def _choices(raw: dict[str, Any]) -> tuple[Choice, ...]:

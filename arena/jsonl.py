@@ -7,6 +7,8 @@ readers would silently take the last.
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,21 @@ class BadFile(ValueError):
         self.problems = problems
 
 
-def parse_object(text: str) -> dict[str, Any]:
-    """A JSON object. Raises BadLine."""
+def parse(text: str) -> Any:
+    """A JSON value. Raises BadLine."""
     try:
-        value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        return json.loads(
+            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
+        )
     except json.JSONDecodeError as error:
         raise BadLine(f"no valid JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
         raise BadLine("nested too deeply") from None
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """A JSON object. Raises BadLine."""
+    value = parse(text)
     if not isinstance(value, dict):
         raise BadLine(f"a JSON object is wanted here, not {type(value).__name__}")
     return value
@@ -61,11 +70,24 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise BadLine(f"the key {twice!r} is given twice")
     return value
 
 
 def _no_constant(name: str) -> Any:
     raise BadLine(f"{name} is no JSON value")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise BadLine(f"the number {text[:20]} is too large")
+    return number
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # more than 4,300 digits
+        raise BadLine(f"the number {text[:20]}... is too large") from None

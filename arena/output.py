@@ -68,7 +68,7 @@ def task_version(items: list[Item], dataset: Mapping[str, Any], prompts: Mapping
 def replace_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all: a killed run leaves the old one."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, "utf-8", newline="")
+    part.write_text(text, "utf-8", errors="backslashreplace", newline="")
     part.replace(path)
 
 
@@ -118,8 +118,7 @@ def _prediction(item: Item, exchanges: list[Exchange], judgments: list[Judgment]
 
 def _result(rows: list[ScoreRow]) -> dict[str, Any]:
     def scaled(row: ScoreRow, value: float | None) -> float | None:
-        share = row.metric == "accuracy" or row.metric.endswith("win_rate")
-        return value * 100 if value is not None and share else value
+        return value * 100 if value is not None and row.is_share else value
 
     return {
         row.metric: {
@@ -153,8 +152,7 @@ def summary_table(evidence: Evidence, scores: list[ScoreRow]) -> tuple[list[str]
 def _cell(row: ScoreRow) -> str:
     if row.value is None:
         return f"none read of {row.n_asked}"
-    share = row.metric == "accuracy" or row.metric.endswith("win_rate")
-    value = f"{row.value * 100:.2f}" if share else f"{row.value:.2f}"
+    value = f"{row.value * 100:.2f}" if row.is_share else f"{row.value:.2f}"
     return value if row.n_scored == row.n_asked else f"{value} ({row.n_scored}/{row.n_asked})"
 
 

@@ -11,21 +11,9 @@ from typing import Any
 
 import yaml
 
-from arena.ratings.intervals import RatingIntervals
-from arena.ratings.winrate import WinRates
+from arena.ratings import Leaderboard, WinRates
 from arena.records import Reply, Run, decode
-from arena.results import (
-    Evidence,
-    accuracy,
-    grade,
-    judge_health,
-    known,
-    pair_rates,
-    rank_range,
-    rate,
-    score_rows,
-    win_rate,
-)
+from arena.results import Evidence, accuracy, grade, judge_health, known, score_rows, standings, win_rate, win_shares
 from arena.show import outcome
 from arena.store import Store
 from judge.aggregate import verdicts
@@ -49,26 +37,28 @@ from reports.page import (
 )
 
 _CONTINUE = "`python -m arena run -r`"
+_SETTLED = 0.975
+"""Called better from this probability on: what a two-sided interval of 95 % would leave out."""
 
 
 def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence) -> Page:
     """The report's content."""
     replies = list(store.replies(run.run))
     failures = store.failures(run.run)
-    rated, rates = rate(evidence), pair_rates(evidence)
+    table = standings(evidence)
     missing = [c for c in evidence.left_out if c.reason in ("answer_missing", "reply_missing")]
     complete = not failures and not missing
-    leaders = _leaderboard(evidence, rated, rates)
+    leaders = _leaderboard(evidence, table)
     return Page(
         title=run.title or "Evaluation",
         description=run.description,
         run=run.run,
         created=datetime.fromisoformat(run.started_at).strftime("%Y-%m-%d %H:%M UTC"),
         complete=complete,
-        notices=tuple(_notices(evidence, rated, len(failures), sum(c.questions for c in missing))),
-        headline=_headline(leaders, rated, rates),
+        notices=tuple(_notices(evidence, table, len(failures), sum(c.questions for c in missing))),
+        headline=_headline(leaders, table),
         leaderboard=leaders,
-        matrix=None if rates is None else _matrix(rates),
+        matrix=None if table is None else _matrix(table.win_rates),
         categories=tuple(_categories(items, evidence)),
         score_models=evidence.models,
         scores=tuple(_scores(evidence)),
@@ -82,80 +72,86 @@ def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence
     )
 
 
-def _leaderboard(evidence: Evidence, rated: RatingIntervals | None, rates: WinRates | None) -> tuple[LeaderRow, ...]:
+def _leaderboard(evidence: Evidence, table: Leaderboard | None) -> tuple[LeaderRow, ...]:
     """Models by rating; without battles by grade, then by exact score."""
     grades = {model: grade(evidence, model) for model in evidence.models}
     exact = {model: accuracy(evidence, model) for model in evidence.models}
-    rows = []
-    if rated is None or rates is None:
-
-        def merit(model: str) -> tuple[float, float]:
-            return tuple(  # type: ignore[return-value]
-                -1.0 if e is None or e.value is None else e.value for e in (grades[model], exact[model])
+    if table is not None:
+        return tuple(
+            LeaderRow(
+                model=row.model,
+                rank=row.ranking,
+                rank_low=row.rank_low,
+                rank_high=row.rank_high,
+                rating=Estimate(row.rating, row.rating_q025, row.rating_q975, row.n, row.n + int(row.left_out)),
+                win_rate=win_rate(row),
+                grade=grades[row.model],
+                exact=exact[row.model],
             )
-
-        ordered = sorted(evidence.models, key=merit, reverse=True)
-        for model in ordered:
-            rank = 1 + sum(merit(other) > merit(model) for other in ordered)
-            rows.append(
-                LeaderRow(model, rank, 1, len(ordered), Estimate(None), Estimate(None), grades[model], exact[model])
-            )
-        return tuple(rows)
-    for index, model in enumerate(rated.models):
-        share = win_rate(rates, evidence, model)
-        low, high = rank_range(rated, index)
-        rating = Estimate(
-            float(rated.ratings[index]) if share.n_scored else None,
-            known(float(rated.low[index])),
-            known(float(rated.high[index])),
-            share.n_scored,
-            share.n_asked,
+            for row in table.rows
         )
-        rows.append(LeaderRow(model, int(rated.rank[index]), low, high, rating, share, grades[model], exact[model]))
-    return tuple(sorted(rows, key=lambda row: (row.rank, row.model)))
+
+    def merit(model: str) -> list[float]:
+        return [-1.0 if e is None or e.value is None else e.value for e in (grades[model], exact[model])]
+
+    return tuple(
+        LeaderRow(
+            model=model,
+            rank=1 + sum(merit(other) > merit(model) for other in evidence.models),
+            rank_low=None,
+            rank_high=None,
+            rating=Estimate(None),
+            win_rate=Estimate(None),
+            grade=grades[model],
+            exact=exact[model],
+        )
+        for model in sorted(evidence.models, key=merit, reverse=True)
+    )
 
 
-def _headline(leaders: Sequence[LeaderRow], rated: RatingIntervals | None, rates: WinRates | None) -> str:
+def _headline(leaders: Sequence[LeaderRow], table: Leaderboard | None) -> str:
     """The first sentence: who leads, by how much, and how sure that is."""
     if not leaders:
         return "Nothing was scored."
-    first = leaders[0]
-    if rated is None or rates is None:
-        for estimate, name in ((first.grade, "mean grade"), (first.exact, "accuracy")):
-            if estimate is not None and estimate.value is not None:
-                value = f"{estimate.value:.1%}" if name == "accuracy" else f"{estimate.value:.2f}"
-                return f"{first.model} has the best {name}: {value}."
-        return "Answers were collected; nothing judged them."
-    if len(leaders) < 2 or first.rating.value is None or leaders[1].rating.value is None:
-        return f"{first.model} is rated alone."
-    second = leaders[1]
-    i, j = rated.models.index(first.model), rated.models.index(second.model)
-    gap = float(rated.ratings[i] - rated.ratings[j])
-    sure, share = known(float(rated.p_better[i, j])), known(float(rates.rate[i, j]))
-    met = (
-        "" if share is None else f"; it won {share:.0%} of their {int(rates.battles[i, j])} judged battles (ties half)"
-    )
+    if table is None:
+        return _unrated(leaders[0])
+    if len(table.rows) < 2 or table.rows[1].rating is None or table.rows[1].component != table.rows[0].component:
+        return "There are too few battles to say which model is better."
+    first, second = table.rows[0], table.rows[1]
+    i, j = (table.ratings.models.index(row.model) for row in (first, second))
+    gap = float(table.ratings.ratings[i] - table.ratings.ratings[j])
+    sure, share = known(float(table.ratings.p_better[i, j])), known(float(table.win_rates.rate[i, j]))
+    met = int(table.win_rates.battles[i, j])
+    told = "" if share is None else f"; it won {share:.0%} of their {met} judged battles (ties half)"
     if sure is None:
-        return f"{first.model} leads {second.model} by {gap:.0f} rating points{met}; how sure that is can't be said."
-    if sure >= 0.975:
-        return f"{first.model} is better than {second.model}: {gap:.0f} rating points ahead{met}. Probability {_sure(sure)}."
+        return f"{first.model} leads {second.model} by {gap:.0f} rating points{told}; how sure that is can't be said."
+    if sure >= _SETTLED:
+        return f"{first.model} is better than {second.model}: {gap:.0f} rating points ahead{told}. Probability {_sure(sure)}."
     return (
-        f"{first.model} leads {second.model} by {gap:.0f} rating points{met}, but this is not settled: "
+        f"{first.model} leads {second.model} by {gap:.0f} rating points{told}, but this is not settled: "
         f"the probability that it is better is {_sure(sure)}."
     )
+
+
+def _unrated(first: LeaderRow) -> str:
+    if first.grade is not None and first.grade.value is not None:
+        return f"{first.model} has the best mean grade: {first.grade.value:.2f}."
+    if first.exact is not None and first.exact.value is not None:
+        return f"{first.model} has the best accuracy: {first.exact.value:.1%}."
+    return "Answers were collected; nothing judged them."
 
 
 def _sure(probability: float) -> str:
     return "above 99.9 %" if probability > 0.999 else f"{probability:.1%}"
 
 
-def _notices(evidence: Evidence, rated: RatingIntervals | None, failures: int, missing: int) -> list[Notice]:
+def _notices(evidence: Evidence, table: Leaderboard | None, failures: int, missing: int) -> list[Notice]:
     notices = []
     if failures or missing:
         gap = f"{failures} requests failed and {missing} judgments are missing"
         notices.append(Notice("error", f"This run is incomplete: {gap}. To complete it: {_CONTINUE}."))
-    if rated is not None:
-        notices += [Notice("warning", text) for text in rated.warnings]
+    if table is not None:
+        notices += [Notice("warning", text) for text in table.warnings]
     unread = sum(j.unreadable is not None for j in evidence.judgments)
     if unread:
         notices.append(
@@ -213,11 +209,11 @@ def _categories(items: Sequence[Item], evidence: Evidence) -> list[Categories]:
         rows = []
         for name in names:
             part = evidence.only(category=name)
-            rates = pair_rates(part) if kind == "pairwise" else None
+            shares = win_shares(part) if kind == "pairwise" else {}
             values: list[Estimate | None] = []
             for model in evidence.models:
                 if kind == "pairwise":
-                    estimate = None if rates is None else win_rate(rates, part, model)
+                    estimate = shares.get(model)
                 else:
                     estimate = grade(part, model) if kind == "grade" else accuracy(part, model)
                 values.append(estimate if estimate is not None and estimate.n_asked else None)
@@ -233,10 +229,17 @@ def _categories(items: Sequence[Item], evidence: Evidence) -> list[Categories]:
 
 def _scores(evidence: Evidence) -> list[ScoreRow]:
     found: dict[tuple[str, str, str, str], dict[str, Estimate]] = {}
+    shares = set()
     for row in score_rows(evidence):
         estimate = Estimate(row.value, row.low, row.high, row.n_scored, row.n_asked, row.worst, row.best)
-        found.setdefault((row.dataset, row.version, row.metric, row.mode), {})[row.model] = estimate
-    return [ScoreRow(*place, tuple(values.get(model) for model in evidence.models)) for place, values in found.items()]
+        place = (row.dataset, row.version, row.metric, row.mode)
+        found.setdefault(place, {})[row.model] = estimate
+        if row.is_share:
+            shares.add(place)
+    return [
+        ScoreRow(*place, tuple(values.get(m) for m in evidence.models), unit="share" if place in shares else "grade")
+        for place, values in found.items()
+    ]
 
 
 def _left_out(replies: Sequence[Reply], failures: Sequence[Any], evidence: Evidence) -> list[LeftOut]:

@@ -49,23 +49,6 @@ class LeftOutCase:
     questions: int
 
 
-@dataclass(frozen=True, slots=True)
-class RatingRow:
-    """A row of `ratings`; `category` "" is overall."""
-
-    category: str
-    model: str
-    rating: float
-    low: float | None
-    high: float | None
-    ranking: int
-    rank_low: int
-    rank_high: int
-    ranking_ub: int
-    win_rate: float | None
-    n: float
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
     """A row of `scores`: a metric of one model on one dataset, with its denominator and bounds."""
@@ -82,6 +65,11 @@ class ScoreRow:
     best: float | None
     n_scored: int
     n_asked: int
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the value is a share, 0..1, shown in percent."""
+        return self.metric == "accuracy" or self.metric.endswith("win_rate")
 
 
 def encode(text: str) -> str | bytes:
@@ -103,7 +91,7 @@ def decode(value: str | bytes | None) -> str:
 
 
 def item_json(item: Item) -> str:
-    return json.dumps(asdict(item))
+    return json.dumps(asdict(item), allow_nan=False)
 
 
 def read_item(body: str) -> Item:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from arena.config import RatingSpec
-from arena.ratings.battles import Battles
-from arena.ratings.intervals import RatingIntervals, bootstrap
-from arena.ratings.winrate import WinRates, mean_interval, wilson, win_rates
-from arena.records import LeftOutCase, RatingRow, ScoreRow
+from arena.ratings import Battles, Leaderboard, Row, leaderboard, mean_interval, wilson, win_rates
+from arena.records import LeftOutCase, ScoreRow
 from judge.aggregate import verdicts
 from judge.types import JudgingKind, Judgment
 from reports.page import Estimate, JudgeHealth
@@ -69,14 +67,18 @@ def battles_of(evidence: Evidence) -> Battles | None:
     )
 
 
-def rate(evidence: Evidence) -> RatingIntervals | None:
-    """Bradley-Terry ratings with intervals by resampling prompts; None without battles."""
+def standings(evidence: Evidence) -> Leaderboard | None:
+    """Bradley-Terry ratings and win rates, with intervals by resampling prompts and bounds for what was left out.
+
+    None without a readable battle.
+    """
     battles = battles_of(evidence)
     if battles is None:
         return None
     spec = evidence.rating
-    return bootstrap(
+    return leaderboard(
         battles,
+        left_out=_left_out_battles(evidence),
         rounds=spec.rounds,
         seed=evidence.seed,
         confidence=spec.confidence,
@@ -88,11 +90,7 @@ def rate(evidence: Evidence) -> RatingIntervals | None:
     )
 
 
-def pair_rates(evidence: Evidence) -> WinRates | None:
-    """Win rates of every pair, with bounds for what was left out; None without battles."""
-    battles = battles_of(evidence)
-    if battles is None:
-        return None
+def _left_out_battles(evidence: Evidence) -> Counter[tuple[str, str]]:
     missing: Counter[tuple[str, str]] = Counter()
     for judgment in evidence.judgments:
         if judgment.kind == "pairwise" and judgment.unreadable is not None:
@@ -100,23 +98,41 @@ def pair_rates(evidence: Evidence) -> WinRates | None:
     for case in evidence.left_out:
         if case.kind == "pairwise":
             missing[case.models[0], case.models[1]] += case.questions
-    return win_rates(battles, confidence=evidence.rating.confidence, left_out=missing)
+    return missing
 
 
-def win_rate(rates: WinRates, evidence: Evidence, model: str) -> Estimate:
-    """A model's mean win rate over its opponents."""
-    index = rates.models.index(model)
-    lost = sum(j.unreadable is not None for j in evidence.judgments if j.kind == "pairwise" and model in j.models)
-    lost += sum(c.questions for c in evidence.left_out if c.kind == "pairwise" and model in c.models)
-    scored = int(rates.battles[index].sum())
-    return _estimate(
-        float(rates.mean[index]),
-        float(rates.mean_low[index]),
-        float(rates.mean_high[index]),
-        scored,
-        scored + lost,
-        float(rates.mean_worst[index]),
-        float(rates.mean_best[index]),
+def win_shares(evidence: Evidence) -> dict[str, Estimate]:
+    """Each model's mean win rate over its opponents; empty without a readable battle. Cheaper than `standings`."""
+    battles = battles_of(evidence)
+    if battles is None:
+        return {}
+    rates = win_rates(battles, confidence=evidence.rating.confidence, left_out=_left_out_battles(evidence))
+    return {
+        model: _estimate(
+            float(rates.mean[at]),
+            float(rates.mean_low[at]),
+            float(rates.mean_high[at]),
+            int(rates.battles[at].sum()),
+            int(rates.battles[at].sum() + rates.left_out[at].sum()),
+            float(rates.mean_worst[at]),
+            float(rates.mean_best[at]),
+        )
+        for at, model in enumerate(rates.models)
+    }
+
+
+def win_rate(row: Row) -> Estimate:
+    """The win rate of a row of the leaderboard."""
+    asked = row.n + int(row.left_out)
+    gap = row.left_out > 0
+    return Estimate(
+        row.win_rate,
+        row.win_rate_low,
+        row.win_rate_high,
+        row.n,
+        asked,
+        row.win_rate_worst if gap else None,
+        row.win_rate_best if gap else None,
     )
 
 
@@ -186,41 +202,13 @@ def judge_health(evidence: Evidence) -> list[JudgeHealth]:
     return found
 
 
-def rating_rows(evidence: Evidence) -> list[RatingRow]:
-    """Ratings overall (category "") and by category, for the store."""
+def rating_rows(evidence: Evidence) -> list[tuple[str, Row]]:
+    """The rows of the leaderboard overall (category "") and by category, for the store."""
     rows = []
     for category in ("", *(evidence.categories if len(evidence.categories) > 1 else ())):
-        part = evidence.only(category=category) if category else evidence
-        rated, rates = rate(part), pair_rates(part)
-        if rated is None or rates is None:
-            continue
-        for index, model in enumerate(rated.models):
-            share = win_rate(rates, part, model)
-            if share.n_scored == 0:
-                continue
-            low, high = rank_range(rated, index)
-            rows.append(
-                RatingRow(
-                    category,
-                    model,
-                    float(rated.ratings[index]),
-                    known(float(rated.low[index])),
-                    known(float(rated.high[index])),
-                    int(rated.rank[index]),
-                    low,
-                    high,
-                    int(rated.ranking_ub[index]) if math.isfinite(rated.ranking_ub[index]) else low,
-                    share.value,
-                    share.n_scored,
-                )
-            )
+        table = standings(evidence.only(category=category) if category else evidence)
+        rows += [(category, row) for row in table.rows] if table is not None else []
     return rows
-
-
-def rank_range(rated: RatingIntervals, index: int) -> tuple[int, int]:
-    """The range of a model's rank; all of the table where nothing is known of it."""
-    low, high = float(rated.rank_low[index]), float(rated.rank_high[index])
-    return (int(low), int(high)) if math.isfinite(low + high) else (1, len(rated.models))
 
 
 def score_rows(evidence: Evidence) -> list[ScoreRow]:
@@ -251,14 +239,14 @@ def score_rows(evidence: Evidence) -> list[ScoreRow]:
         part = evidence.only(dataset=dataset)
         for judging, kind in _judgings(part):
             mine = part.only(judging=judging)
-            rates = pair_rates(mine) if kind == "pairwise" else None
+            shares = win_shares(mine) if kind == "pairwise" else {}
             for model in evidence.models:
                 if kind == "exact":
                     add(dataset, "accuracy", model, accuracy(mine, model))
                 elif kind == "grade":
                     add(dataset, judging, model, grade(mine, model))
-                elif rates is not None:
-                    add(dataset, f"{judging}_win_rate", model, win_rate(rates, mine, model))
+                else:
+                    add(dataset, f"{judging}_win_rate", model, shares.get(model))
     return rows
 
 

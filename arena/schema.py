@@ -135,19 +135,21 @@ STEPS: tuple[str, ...] = (
         PRIMARY KEY (run, judging, judge, dataset, item, model_a, model_b, reason)
     ) WITHOUT ROWID;
 
-    CREATE TABLE ratings (
+    CREATE TABLE ratings (                       -- NULL where there is nothing to say (no battle, one prompt, no maximum)
         run TEXT NOT NULL,
         category TEXT NOT NULL,                  -- '' is overall
         model TEXT NOT NULL,
-        rating REAL NOT NULL,
+        rating REAL,
         rating_q025 REAL,
         rating_q975 REAL,
-        ranking INTEGER NOT NULL,
-        rank_low INTEGER NOT NULL,
-        rank_high INTEGER NOT NULL,
-        ranking_ub INTEGER NOT NULL,
+        ranking INTEGER,
+        rank_low INTEGER,
+        rank_high INTEGER,
+        ranking_ub INTEGER,
         win_rate REAL,
-        n REAL NOT NULL,
+        n INTEGER NOT NULL,                      -- battles read
+        left_out INTEGER NOT NULL,               -- battles asked for that gave no result
+        prompts INTEGER NOT NULL,
         PRIMARY KEY (run, category, model)
     ) WITHOUT ROWID;
 
@@ -172,7 +174,7 @@ STEPS: tuple[str, ...] = (
 
     CREATE VIEW leaderboard AS
         SELECT run, ranking, model, round(rating, 1) AS rating, round(rating_q025, 1) AS rating_q025,
-               round(rating_q975, 1) AS rating_q975, rank_low, rank_high, round(win_rate, 4) AS win_rate, n
+               round(rating_q975, 1) AS rating_q975, rank_low, rank_high, round(win_rate, 4) AS win_rate, n, left_out
         FROM ratings WHERE category = '' ORDER BY run DESC, ranking, model;
 
     CREATE VIEW unreadable AS

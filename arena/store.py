@@ -14,13 +14,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
 
 from arena.records import (
     LeftOutCase,
-    RatingRow,
     Reply,
     Run,
     ScoreRow,
@@ -37,6 +36,9 @@ from arena.records import (
 )
 from arena.schema import NewerStore, migrate
 from judge.types import Exchange, Item, Judgment, Request, Response
+
+if TYPE_CHECKING:
+    from arena.ratings import Row
 
 FILE_NAME = "arena.db"
 
@@ -408,29 +410,31 @@ class Store:
             for row in rows
         ]
 
-    def keep_results(self, run: str, ratings: Sequence[RatingRow], scores: Sequence[ScoreRow]) -> None:
-        """Replaces a run's ratings and scores."""
+    def keep_results(self, run: str, ratings: Sequence[tuple[str, Row]], scores: Sequence[ScoreRow]) -> None:
+        """Replaces a run's ratings (pairs of category and leaderboard row) and scores."""
         with self._transaction():
             self._db.execute("DELETE FROM ratings WHERE run = ?", (run,))
             self._db.execute("DELETE FROM scores WHERE run = ?", (run,))
             self._db.executemany(
-                "INSERT INTO ratings VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO ratings VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 [
                     (
                         run,
-                        encode(r.category),
-                        encode(r.model),
-                        r.rating,
-                        r.low,
-                        r.high,
-                        r.ranking,
-                        r.rank_low,
-                        r.rank_high,
-                        r.ranking_ub,
-                        r.win_rate,
-                        r.n,
+                        encode(category),
+                        encode(row.model),
+                        row.rating,
+                        row.rating_q025,
+                        row.rating_q975,
+                        row.ranking,
+                        row.rank_low,
+                        row.rank_high,
+                        row.ranking_ub,
+                        row.win_rate,
+                        row.n,
+                        int(row.left_out),
+                        row.prompts,
                     )
-                    for r in ratings
+                    for category, row in ratings
                 ],
             )
             self._db.executemany(
@@ -438,19 +442,19 @@ class Store:
                 [
                     (
                         run,
-                        encode(s.dataset),
-                        s.version,
-                        s.metric,
-                        s.mode,
-                        encode(s.model),
-                        s.value,
-                        s.low,
-                        s.high,
-                        s.worst,
-                        s.best,
-                        s.n_scored,
-                        s.n_asked,
+                        encode(row.dataset),
+                        row.version,
+                        row.metric,
+                        row.mode,
+                        encode(row.model),
+                        row.value,
+                        row.low,
+                        row.high,
+                        row.worst,
+                        row.best,
+                        row.n_scored,
+                        row.n_asked,
                     )
-                    for s in scores
+                    for row in scores
                 ],
             )

@@ -88,13 +88,11 @@ def extract(text: str, item: Item) -> Reading:
 
 
 def _plain(answer: str, item: Item) -> Reading:
-    # Markdown is part of no number and no label; of a text it may be: "C#", "__init__".
-    bare = answer.strip("*_`# ")
     if item.match == "number":
-        number = read_number(bare)
+        number = read_number(answer.strip("*_` "))
         return Reading(None, "not_a_number") if number is None else Reading(str(number))
     if item.match == "choice":
-        return read_choice(bare, item.choices)
+        return read_choice(answer, item.choices)
     return Reading(normalise(answer))
 
 
@@ -121,7 +119,9 @@ def read_choice(text: str, choices: Sequence[Choice]) -> Reading:
     A label beside another choice's text is a contradiction, and so is a text that two readings understand differently:
     unreadable. Labels are ASCII letters, in any case.
     """
-    match = re.fullmatch(r"[(（\[]?([A-Za-z])[)）\]]?(?:[.。:：,，、)）\s]\s*+(.*))?", text.strip(), re.DOTALL)
+    # Markdown is part of no label; of a choice's text it may be ("C#", "__init__").
+    bare = text.strip("*_` \t")
+    match = re.fullmatch(r"[(（\[]?([A-Za-z])[)）\]]?(?:[.。:：,，、)）\s]\s*+(.*))?", bare, re.DOTALL)
     label = match.group(1).upper() if match else None
     named = next((choice for choice in choices if choice.label == label), None)
     rest = (match.group(2) or "").strip() if match else ""
@@ -136,7 +136,7 @@ def read_choice(text: str, choices: Sequence[Choice]) -> Reading:
 
 
 def normalise(text: str) -> str:
-    """Text for comparison: NFKC, case folded, spaces joined, outer punctuation and quotes dropped (unless there is nothing else)."""
+    """Text for comparison: NFKC, case folded, spaces joined, outer punctuation and quotes dropped (unless all is punctuation)."""
     folded = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
     return folded.strip(" \t.。,，;；!！\"'“”‘’`*") or folded
 

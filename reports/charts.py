@@ -51,7 +51,7 @@ def scale(low: float, high: float, *, about: int = 5) -> Scale:
     """A scale that covers low..high (finite), with some `about` ticks at round numbers. ValueError where low > high."""
     if low > high:
         raise ValueError(f"a scale must go upwards, not from {low} to {high}")
-    if low == high:
+    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):  # one value, give or take a rounding error
         low, high = low - 1, high + 1
     step = _round_step((high - low) / about)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)

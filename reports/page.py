@@ -39,9 +39,9 @@ class LeaderRow:
     """One model. `rating` is on the Elo scale; `rank_low`..`rank_high` is the 95 % range of its rank; shares are 0..1."""
 
     model: str
-    rank: int
-    rank_low: int
-    rank_high: int
+    rank: int | None
+    rank_low: int | None
+    rank_high: int | None
     rating: Estimate
     win_rate: Estimate
     grade: Estimate | None = None

@@ -9,7 +9,9 @@ import ast
 import re
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import click
@@ -77,6 +79,11 @@ def top_imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield from imports(ast.Module([node], []))
 
 
+def plain(name: str) -> str:
+    """A distribution's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
@@ -122,6 +129,16 @@ class TestImports:
                 if home is not None and not (home and where.startswith(home)):
                     wrong.append(f"{place(path, line)}: {name} at module top")
         assert wrong == []
+
+    def test_what_is_imported_is_declared(self) -> None:
+        """A library that only comes along with another one may go as it came."""
+        names = {name for path in SOURCES for _, name in imports(parsed(path))}
+        project = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
+        declared = {plain(re.split(r"[<>=\[ ]", wanted)[0]) for wanted in project["dependencies"]}
+        providers = packages_distributions()
+        foreign = names - set(sys.stdlib_module_names) - set(ROOMS)
+        undeclared = {name for name in foreign if not declared & set(map(plain, providers.get(name, ())))}
+        assert undeclared == set()
 
     def test_openai_has_one_file(self) -> None:
         users = {p.relative_to(REPO).as_posix() for p in SOURCES for _, n in imports(parsed(p)) if n == "openai"}

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from arena.cli.options import WORK_DIR, opened
+
+if TYPE_CHECKING:
+    from arena.ratings import Leaderboard
+    from arena.results import Evidence
 
 
 @click.command("rate")
@@ -59,72 +63,36 @@ def command(
         parts = [(category or "", evidence.only(category=category))]
         if by_category:
             parts += [(name, evidence.only(category=name)) for name in evidence.categories]
-        tables = [(name, rows) for name, part in parts if (rows := _rows(part)) is not None]
+        from arena.results import standings
+
+        tables = [(name, part, table) for name, part in parts if (table := standings(part)) is not None]
         if not tables:
             raise click.ClickException(f"run {found.run} has no readable pairwise judgments to rate")
         _show(tables, found.run, form)
 
 
-def _rows(evidence: Any) -> tuple[list[str], list[list[str]], list[dict[str, Any]], tuple[str, ...]] | None:
-    from arena.cli.tables import leaderboard
-    from arena.results import pair_rates, rate
-
-    rated, rates = rate(evidence), pair_rates(evidence)
-    if rated is None or rates is None:
-        return None
-    headers, rows = leaderboard(evidence, rated, rates)
-    return headers, rows, _records(evidence, rated, rates), rated.warnings
-
-
-def _records(evidence: Any, rated: Any, rates: Any) -> list[dict[str, Any]]:
-    from arena.results import known, rank_range, win_rate
-
-    records = []
-    for index, model in enumerate(rated.models):
-        share = win_rate(rates, evidence, model)
-        low, high = rank_range(rated, index)
-        records.append(
-            {
-                "model": model,
-                "rating": float(rated.ratings[index]) if share.n_scored else None,
-                "rating_q025": known(float(rated.low[index])),
-                "rating_q975": known(float(rated.high[index])),
-                "ranking": int(rated.rank[index]),
-                "rank_low": low,
-                "rank_high": high,
-                "ranking_ub": known(float(rated.ranking_ub[index])),
-                "win_rate": share.value,
-                "win_rate_low": share.low,
-                "win_rate_high": share.high,
-                "n": share.n_scored,
-                "n_asked": share.n_asked,
-            }
-        )
-    return sorted(records, key=lambda record: (record["ranking"], record["model"]))
-
-
-def _show(tables: list[tuple[str, Any]], run: str, form: str) -> None:
-    from arena.cli.tables import echo_table
-
+def _show(tables: list[tuple[str, Evidence, Leaderboard]], run: str, form: str) -> None:
     if form == "json":
         found = [
-            {"category": name or None, "leaderboard": records, "warnings": list(warnings)}
-            for name, (_, _, records, warnings) in tables
+            {"category": name or None, "leaderboard": _records(table), "warnings": list(table.warnings)}
+            for name, _, table in tables
         ]
-        value = {"run": run, **found[0]}
-        if len(found) > 1:
-            value["categories"] = found[1:]
+        value = {"run": run, **found[0], **({"categories": found[1:]} if len(found) > 1 else {})}
         click.echo(json.dumps(value, indent=1, allow_nan=False))
-        return
-    if form == "csv":
+    elif form == "csv":
         from reports.table import to_csv
 
-        rows = [{"category": name, **record} for name, (_, _, records, _) in tables for record in records]
+        rows = [{"category": name, **record} for name, _, table in tables for record in _records(table)]
         cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
         click.echo(to_csv(list(rows[0]), cells), nl=False)
-        return
-    for number, (name, (headers, rows, _, warnings)) in enumerate(tables):
-        click.echo(("\n" if number else "") + (f"{name}:" if name else f"run {run}:"))
-        echo_table(headers, rows)
-        for warning in warnings:
-            click.echo(f"note: {warning}")
+    else:
+        from arena.cli.tables import echo_leaderboard
+
+        for number, (name, part, table) in enumerate(tables):
+            click.echo(("\n" if number else "") + (f"{name}:" if name else f"run {run}:"))
+            echo_leaderboard(part, table)
+
+
+def _records(table: Leaderboard) -> list[dict[str, Any]]:
+    """The rows as plain values, with the names that are in use elsewhere."""
+    return [asdict(row) for row in table.rows]

@@ -7,28 +7,24 @@ from pathlib import Path
 
 import click
 
-from arena.ratings.intervals import RatingIntervals
-from arena.ratings.winrate import WinRates
-from arena.results import Evidence, accuracy, grade, rank_range, win_rate
+from arena.ratings import Leaderboard, Row
+from arena.results import Evidence, accuracy, grade, win_rate
 from reports.page import Estimate
 
 
 def print_summary(work_dir: Path, run: str) -> None:
     """The leaderboard and the score table of a stored run."""
     from arena.output import gather, summary_table
-    from arena.results import pair_rates, rate, score_rows
+    from arena.results import score_rows, standings
     from arena.store import FILE_NAME, Store
 
     with Store(work_dir / FILE_NAME, create=False) as store:
         found = store.run(run)
         evidence = gather(store, found)
-    rated, rates = rate(evidence), pair_rates(evidence)
-    if rated is not None and rates is not None:
-        headers, rows = leaderboard(evidence, rated, rates)
+    table = standings(evidence)
+    if table is not None:
         click.echo(f"{found.title or 'Leaderboard'}: run {found.run}\n")
-        echo_table(headers, rows)
-        for warning in rated.warnings:
-            click.echo(f"note: {warning}")
+        echo_leaderboard(evidence, table)
     scores = score_rows(evidence)
     if scores:
         click.echo()
@@ -36,37 +32,45 @@ def print_summary(work_dir: Path, run: str) -> None:
     click.echo()
 
 
-def leaderboard(evidence: Evidence, rated: RatingIntervals, rates: WinRates) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows, best model first; every number with what it rests on."""
+def echo_leaderboard(evidence: Evidence, table: Leaderboard) -> None:
+    """Best model first, every number with what it rests on, and what must be known to believe it."""
     percent = f"{evidence.rating.confidence:.0%}"
     graded = any(grade(evidence, model) is not None for model in evidence.models)
     exact = any(accuracy(evidence, model) is not None for model in evidence.models)
     headers = ["rank", "model", "rating", f"{percent} interval", "ranks", "win rate", "battles"]
     headers += (["grade"] if graded else []) + (["exact"] if exact else [])
-    rows = []
-    for index in sorted(range(len(rated.models)), key=lambda i: (rated.rank[i], rated.models[i])):
-        model = rated.models[index]
-        share = win_rate(rates, evidence, model)
-        low, high = rank_range(rated, index)
-        row = [
-            str(int(rated.rank[index])),
-            model,
-            f"{rated.ratings[index]:.0f}" if share.n_scored else "-",
-            f"{rated.low[index]:.0f} .. {rated.high[index]:.0f}" if rated.low[index] == rated.low[index] else "-",
-            str(low) if low == high else f"{low}-{high}",
-            "-" if share.value is None else f"{share.value:.1%}",
-            _counts(share),
+    rows = [
+        [
+            *_rated(row),
+            *([_mean(grade(evidence, row.model))] if graded else []),
+            *([_percent(accuracy(evidence, row.model))] if exact else []),
         ]
-        row += [_mean(grade(evidence, model))] if graded else []
-        row += [_percent(accuracy(evidence, model))] if exact else []
-        rows.append(row)
-    return headers, rows
+        for row in table.rows
+    ]
+    echo_table(headers, rows)
+    for warning in table.warnings:
+        click.echo(f"note: {warning}")
+
+
+def _rated(row: Row) -> list[str]:
+    share = win_rate(row)
+    low, high = row.rank_low, row.rank_high
+    return [
+        "-" if row.ranking is None else str(row.ranking),
+        row.model,
+        "-" if row.rating is None else f"{row.rating:.0f}",
+        "-"
+        if row.rating_q025 is None or row.rating_q975 is None
+        else f"{row.rating_q025:.0f} .. {row.rating_q975:.0f}",
+        "-" if low is None or high is None else str(low) if low == high else f"{low}-{high}",
+        "-" if share.value is None else f"{share.value:.1%}",
+        _counts(share),
+    ]
 
 
 def _counts(estimate: Estimate) -> str:
-    return (
-        str(estimate.n_scored) if estimate.n_scored == estimate.n_asked else f"{estimate.n_scored}/{estimate.n_asked}"
-    )
+    whole = estimate.n_scored == estimate.n_asked
+    return str(estimate.n_scored) if whole else f"{estimate.n_scored}/{estimate.n_asked}"
 
 
 def _mean(estimate: Estimate | None) -> str:

@@ -24,9 +24,12 @@ def next_request(
     if turn == len(item.turns) or (done and done[-1].response.status not in JUDGEABLE):
         return None
     if done:
-        # What was sent before minus the system message, which the asker puts in front again.
-        before = tuple(m for m in done[-1].request.messages if m.role != "system")
-        messages = (*before, Message("assistant", done[-1].response.text), Message("user", item.turns[turn]))
+        # With the system message it began with, which may be the prompt's own: the asker adds none to it.
+        messages = (
+            *done[-1].request.messages,
+            Message("assistant", done[-1].response.text),
+            Message("user", item.turns[turn]),
+        )
         prompt_hash = done[-1].request.prompt
     elif prompts:
         prompt = prompts.get(item.language) or prompts[""]

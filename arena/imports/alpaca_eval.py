@@ -11,14 +11,15 @@ Where both answers are the same text no judge was asked and the preference is 1.
 from __future__ import annotations
 
 import gzip
-import json
 import math
+import reprlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arena.jsonl import BadFile
+from arena.jsonl import BadFile, parse
 from arena.records import Run
 from arena.store import Store
 from judge.types import TIE, Address, Asker, Item, Judgment, Message, Request, Response, digest
@@ -32,8 +33,11 @@ _MOST_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One row: `preference` is the share of the win for `models[0]`, who was shown second where `swapped`."""
+    """One row: `preference` is the share of the win for `models[0]`, who was shown second where `swapped`. `place` is file and
+    row, for errors.
+    """
 
+    place: str
     item: Item
     models: tuple[str, str]
     outputs: tuple[str, str]
@@ -50,10 +54,10 @@ def read_annotations(path: Path) -> list[Annotation]:
     """The rows of a file. Raises BadFile with every bad row (at most 20)."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        rows = json.loads(content)
+        rows = parse(content.decode("utf-8-sig"))
     except OSError as error:
         raise BadFile([f"{path}: can't be read: {error.strerror or error}"]) from None
-    except (EOFError, ValueError, RecursionError) as error:
+    except (EOFError, zlib.error, ValueError) as error:  # BadLine and UnicodeDecodeError are ValueErrors
         raise BadFile([f"{path}: no JSON list of annotations: {error}"]) from None
     if not isinstance(rows, list) or not rows:
         raise BadFile([f"{path}: a list of annotations is wanted (AlpacaEval's annotations.json)"])
@@ -63,9 +67,10 @@ def read_annotations(path: Path) -> list[Annotation]:
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, 1):
         try:
-            annotation = _read_row(row, name)
+            annotation = _read_row(row, f"{path}: row {number}", name)
             if annotation.item.id in seen:
                 raise ValueError(f"the same instruction as row {seen[annotation.item.id]}")
+            _check_generators(row, rows[0], named=name is not None)
             seen[annotation.item.id] = number
             found.append(annotation)
         except ValueError as error:
@@ -76,26 +81,37 @@ def read_annotations(path: Path) -> list[Annotation]:
     return found
 
 
-def _read_row(row: Any, name: str | None) -> Annotation:
+def _check_generators(row: dict[str, Any], first: Any, *, named: bool) -> None:
+    """One baseline a file; and one model, where the file's name is to stand for it."""
+    for key in ("generator_1", "generator_2") if named else ("generator_1",):
+        if isinstance(first, dict) and row[key] != first.get(key):
+            raise ValueError(f"{key!r} is {row[key]!r}, in row 1 it is {first.get(key)!r}: split the file")
+
+
+def _read_row(row: Any, place: str, name: str | None) -> Annotation:
     if not isinstance(row, dict):
         raise ValueError("is no object")
     texts: dict[str, str] = {}
     for key in ("instruction", "output_1", "output_2", "generator_1", "generator_2"):
         if not isinstance(row.get(key), str):
-            raise ValueError(f"{key!r} is a text, not {row.get(key)!r}")
+            raise ValueError(f"{key!r} is a text, not {reprlib.repr(row.get(key))}")
         texts[key] = row[key]
+    for key in ("instruction", "generator_1", "generator_2"):
+        if not texts[key].strip():
+            raise ValueError(f"{key!r} is empty")
     models = (texts["generator_1"], name or texts["generator_2"])
     if models[0] == models[1]:
         raise ValueError(f"both answers are by {models[0]!r}")
     outputs = (texts["output_1"], texts["output_2"])
     preference = row.get("preference")
     if isinstance(preference, bool) or not isinstance(preference, int | float) or not 1 <= preference <= 2:
-        raise ValueError(f"'preference' lies in 1..2, not {preference!r}")
+        raise ValueError(f"'preference' lies in 1..2, not {reprlib.repr(preference)}")
     completion = row.get("raw_completion")
     reply, logprobs = _reply(completion)
     if reply is None and not (preference == 1.5 and outputs[0] == outputs[1]):
         raise ValueError("no judge reply ('raw_completion'), and the answers are not the same text")
     return Annotation(
+        place=place,
         item=Item(
             dataset=DATASET,
             id=digest(texts["instruction"])[:12],
@@ -120,23 +136,29 @@ def _reply(completion: Any) -> tuple[str | None, Any]:
     if isinstance(completion, str):
         return completion, None
     if not isinstance(completion, dict):
-        raise ValueError(f"'raw_completion' is an object or a text, not {completion!r}")
+        raise ValueError(f"'raw_completion' is an object or a text, not {reprlib.repr(completion)}")
     message = completion.get("message")
     text = message.get("content") if isinstance(message, dict) else completion.get("text")
     return str(text or ""), completion.get("logprobs")
 
 
 def _number(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if number else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number beyond every float
+        return None
 
 
 def _was_swapped(logprobs: Any, preference: float) -> bool:
     """Whether output_2 was shown first, from the probabilities of "m" (the first shown) and "M". False where there are none."""
-    try:
-        tops = {top["token"]: math.exp(top["logprob"]) for top in logprobs["content"][0]["top_logprobs"]}
-    except (TypeError, KeyError, IndexError):
+    if not isinstance(logprobs, dict) or not logprobs.get("content"):
         return False
+    try:
+        tops = {top["token"]: math.exp(min(top["logprob"], 0.0)) for top in logprobs["content"][0]["top_logprobs"]}
+    except (TypeError, KeyError, IndexError):
+        raise ValueError("'raw_completion' has log-probabilities in a form that is not the API's") from None
     first, second = tops.get("m", 0.0), tops.get("M", 0.0)
     if first + second == 0.0:
         return False
@@ -175,21 +197,28 @@ def import_run(
 
 
 def _check_repeats(annotations: Sequence[Annotation]) -> None:
-    """A model from two files would count twice; two different answers of one model to one item can't both be shown."""
+    """A model from two files would count twice, two baselines would not be compared, and two answers of one model to one item
+    can't both be shown."""
     problems = []
-    answers: dict[tuple[str, str], str] = {}
-    pairs: set[tuple[str, tuple[str, str]]] = set()
+    baseline = annotations[0]
+    answers: dict[tuple[str, str], tuple[str, str]] = {}
+    pairs: dict[tuple[str, str], str] = {}
     for annotation in annotations:
-        if (annotation.item.id, annotation.models) in pairs:
+        if annotation.models[0] != baseline.models[0]:
             problems.append(
-                f"{annotation.models[1]}: more than one file judges its answer to item {annotation.item.id}"
+                f"{annotation.place}: the baseline is {annotation.models[0]!r}, in {baseline.place} it is {baseline.models[0]!r}"
             )
-        pairs.add((annotation.item.id, annotation.models))
+        before = pairs.setdefault((annotation.item.id, annotation.models[1]), annotation.place)
+        if before != annotation.place:
+            problems.append(f"{annotation.place}: {annotation.models[1]!r} is judged on this item already in {before}")
         for model, output in zip(annotation.models, annotation.outputs, strict=True):
-            if answers.setdefault((annotation.item.id, model), output) != output:
-                problems.append(f"{model}: the files hold different answers to item {annotation.item.id}")
+            known, where = answers.setdefault((annotation.item.id, model), (output, annotation.place))
+            if known != output:
+                problems.append(f"{annotation.place}: {model!r} answers this item differently in {where}")
     if problems:
-        raise BadFile([*problems[:_MOST_PROBLEMS], "import files of one baseline, and each model once"])
+        more = len(problems) - _MOST_PROBLEMS
+        rest = [f"and {more} more rows like these"] if more > 0 else []
+        raise BadFile([*problems[:_MOST_PROBLEMS], *rest, "import files of one baseline, and each model once"])
 
 
 def _keep(store: Store, run: str, annotation: Annotation) -> None:

@@ -7,8 +7,6 @@ reply becomes an answer only where `read_completion` finds one in it. Secrets ar
 from __future__ import annotations
 
 import asyncio
-import base64
-import heapq
 import itertools
 import json
 import logging
@@ -17,14 +15,15 @@ import re
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
-from arena.models.retry import Failure, Pace, error_of, failure_of_status, shown_url, wait_s
+from arena.models.chat import RESERVED, BadBody, parsed, read_completion, request_body
+from arena.models.gate import Gate
+from arena.models.retry import Failure, Pace, failure_of_status, shortened, shown_url, wait_s
 from arena.models.seam import ModelStopped
-from arena.models.spec import OpenAIModel, Price
+from arena.models.spec import OpenAIModel
 from judge.types import Request, Response
 
 if TYPE_CHECKING:
@@ -50,8 +49,8 @@ class OpenAIBackend:
         self._stopped = _impediment(spec, self._key)
         if self._stopped is None:
             self._client = _client(spec, self._key or _NO_KEY)
-            self._secrets = _secrets(spec, self._key, self._client.default_headers)
-        self._gate = _Gate(Pace(spec.max_num_workers))
+            self._secrets = _secrets(self._key, self._client.default_headers)
+        self._gate = Gate(Pace(spec.max_num_workers))
         self._halted = asyncio.Event()
         self._cause: Failure | None = None
         self._explaining = asyncio.Lock()
@@ -182,7 +181,7 @@ class OpenAIBackend:
             self._unreached += 1
             if self._unreached > self._spec.retry:
                 await self._stop(failure)
-        message = _shortened(self._struck(failure.message), 500)
+        message = shortened(self._struck(failure.message), 500)
         return Response(key=request.key, status=failure.status, error=message, attempts=attempts)
 
     async def _stop(self, failure: Failure) -> NoReturn:
@@ -193,20 +192,19 @@ class OpenAIBackend:
         async with self._explaining:
             if self._stopped is None:
                 remedy = await self._remedy(self._cause)
-                said = _shortened(self._struck(self._cause.message), 300).rstrip(".")
+                said = shortened(self._struck(self._cause.message), 300).rstrip(".")
                 where = f"model {self._spec.model!r} at {shown_url(self._spec.base_url)}"
                 self._stopped = ModelStopped(self._cause.status, f"{where}: {said}; {self._struck(remedy)}")
         raise self._stopped from None
 
     async def _remedy(self, failure: Failure) -> str:
-        variable = self._spec.api_key_env
         match failure.status:
             case "error:auth" if self._key:
-                return f"check the key in the environment variable {variable}, and what it may use"
+                return f"check the key in the environment variable {self._spec.api_key_env}, and what it may use"
             case "error:auth":
-                return f"the server wants a key: set the environment variable {variable}"
+                return f"the server wants a key: {_set_the_key(self._spec)}"
             case "error:quota":
-                return f"top up the account, or set the environment variable {variable} to another account's key"
+                return f"top up the account, or use another account's key: {_set_the_key(self._spec)}"
             case "error:connection":
                 return f"no server answers at {shown_url(self._spec.base_url)}: is it running?"
             case _:
@@ -222,14 +220,14 @@ class OpenAIBackend:
         try:
             async with asyncio.timeout(min(10.0, self._spec.timeout_s)):
                 reply = await self._client.get("/models", cast_to=httpx2.Response, options={"follow_redirects": False})
-            names = [str(entry["id"]) for entry in _parsed(reply.content)["data"]]
+            names = [str(entry["id"]) for entry in parsed(reply.content)["data"]]
         except (openai.OpenAIError, TimeoutError, BadBody, KeyError, TypeError):
             return wrong_url
         if self._spec.model in names:
             return f"the server lists this model, but not under this address: {wrong_url}"
         nearest = sorted(names, key=lambda name: -SequenceMatcher(None, name, self._spec.model).ratio())
         shown = ", ".join(nearest[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-        return f"the server knows no model {self._spec.model!r}; it lists: {_shortened(shown, 600) or 'none'}"
+        return f"the server knows no model {self._spec.model!r}; it lists: {shortened(shown, 600) or 'none'}"
 
     def _struck(self, text: str) -> str:
         """`text` without any secret, whatever a server echoed."""
@@ -248,40 +246,6 @@ class OpenAIBackend:
         return body
 
 
-# -- what is sent -----------------------------------------------------------------------------------------------------
-
-_OURS = ("messages", "model", "n", "stream")
-"""Body fields that `extra_body` may not set: they would change what is asked, or the form of what comes back."""
-
-
-def request_body(spec: OpenAIModel, request: Request) -> bytes:
-    """The body of the chat completion, as UTF-8. Only settings that are set are sent; `extra_body` overrides them.
-
-    Half a surrogate pair, which UTF-8 can't hold, is sent as U+FFFD.
-    """
-    sampling = request.sampling
-    settings = {
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "seed": sampling.seed,
-        "stop": list(sampling.stop) or None,
-        spec.max_tokens_field: sampling.max_tokens,
-        "logprobs": None if spec.logprobs is None else True,
-        "top_logprobs": spec.logprobs or None,
-    }
-    body = {
-        "model": spec.model,
-        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-        **{name: value for name, value in settings.items() if value is not None},
-        **spec.extra_body,
-    }
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
-
-
 def _client(spec: OpenAIModel, key: str) -> openai.AsyncOpenAI:
     """The SDK's client: its own retries off, a connection for each worker, no time limit but ours."""
     import httpx2
@@ -291,25 +255,20 @@ def _client(spec: OpenAIModel, key: str) -> openai.AsyncOpenAI:
         # They log URLs and response headers, where a key may stand.
         if logging.getLogger(name).level == logging.NOTSET:
             logging.getLogger(name).setLevel(logging.WARNING)
-    address = urlsplit(spec.base_url)
-    headers = dict(spec.headers)
-    if "@" in address.netloc and "authorization" not in map(str.lower, headers):
-        # Left in the URL it would stand in the transport's logs.
-        user = f"{unquote(address.username or '')}:{unquote(address.password or '')}"
-        headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
     limits = httpx2.Limits(
         max_connections=spec.max_num_workers + 1,
-        max_keepalive_connections=spec.max_num_workers + 1,
+        # The pool probes every idle connection at every request: at 256 workers that alone took half of the CPU time.
+        max_keepalive_connections=min(spec.max_num_workers, 64),
         # Below the 5 s after which uvicorn hangs up, so that a request rarely meets a connection that is being closed.
         keepalive_expiry=4.0,
     )
     client = openai.AsyncOpenAI(
         api_key=key,
         base_url=shown_url(spec.base_url),
-        default_query=dict(parse_qsl(address.query)),
+        default_query=dict(parse_qsl(urlsplit(spec.base_url).query)),
         max_retries=0,
         timeout=httpx2.Timeout(None, connect=spec.connect_timeout_s),
-        default_headers=headers,
+        default_headers=spec.resolved_headers(),
         http_client=openai.DefaultAsyncHttpxClient(limits=limits),
     )
     if not _is_openai(spec.base_url):
@@ -334,14 +293,18 @@ def _impediment(spec: OpenAIModel, key: str) -> ModelStopped | None:
     if not usable:
         shown = shown_url(spec.base_url)
         return ModelStopped("error:connection", f"{where}: base_url {shown!r} is none; write http://HOST:PORT/v1")
-    if taken := sorted(set(spec.extra_body) & set(_OURS)):
+    if taken := sorted(set(spec.extra_body) & set(RESERVED)):
         return ModelStopped("error:bad_request", f"{where}: extra_body may not set {', '.join(taken)}: remove it")
-    for name, value in spec.headers.items():
+    try:
+        headers = spec.resolved_headers()
+    except ValueError as error:
+        return ModelStopped("error:auth", str(error))
+    for name, value in headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t -~]*", value):
             return ModelStopped("error:bad_request", f"{where}: header {name!r} holds what no HTTP header can carry")
-    authorized = "authorization" in map(str.lower, spec.headers) or "@" in parts.netloc
+    authorized = "authorization" in map(str.lower, headers)
     if not key and not authorized and _is_openai(spec.base_url):
-        return ModelStopped("error:auth", f"{where}: no API key: set the environment variable {spec.api_key_env}")
+        return ModelStopped("error:auth", f"{where}: no API key: {_set_the_key(spec)}")
     if not re.fullmatch(r"[!-~]*", key):
         place = next(i for i, c in enumerate(key, 1) if not "!" <= c <= "~")
         variable = f"the key in the environment variable {spec.api_key_env}"
@@ -349,11 +312,15 @@ def _impediment(spec: OpenAIModel, key: str) -> ModelStopped | None:
     return None
 
 
-def _secrets(spec: OpenAIModel, key: str, headers: Mapping[str, Any]) -> tuple[str, ...]:
+def _set_the_key(spec: OpenAIModel) -> str:
+    if spec.api_key_env:
+        return f"set the environment variable {spec.api_key_env}"
+    return "name the environment variable that holds the key in api_key_env"
+
+
+def _secrets(key: str, headers: Mapping[str, Any]) -> tuple[str, ...]:
     """Everything that must never be shown, in the spellings an echo may use, longest first."""
-    address = urlsplit(spec.base_url)
-    found = {key, unquote(address.password or "")}
-    found |= {value for _, value in parse_qsl(address.query) if len(value) >= 8}
+    found = {key}
     for name, value in headers.items():
         if re.search(r"auth|key|token|secret|cookie|password", name, re.IGNORECASE) and isinstance(value, str):
             found |= {value, value.rpartition(" ")[2]}
@@ -363,151 +330,10 @@ def _secrets(spec: OpenAIModel, key: str, headers: Mapping[str, Any]) -> tuple[s
     return tuple(sorted(spelled, key=lambda secret: (-len(secret), secret)))
 
 
-# -- what comes back --------------------------------------------------------------------------------------------------
-
-
-class BadBody(ValueError):
-    """The body of a 200 that holds no answer; the message says what came instead."""
-
-
-def read_completion(
-    body: bytes, *, key: str, price: Price | None = None, attempts: int = 1, latency_s: float | None = None
-) -> Response:
-    """The response in the body of a chat completion. Raises BadBody for anything that isn't one.
-
-    Statuses: "truncated" where the server stopped at a length, "filtered" where it withheld or refused, "empty" where
-    it finished without a word, else "ok". A leading `<think>` block goes to `reasoning`.
-    """
-    value = _parsed(body)
-    if not isinstance(value, dict):
-        raise BadBody(f"JSON of type {type(value).__name__} instead of an object")
-    if value.get("error") is not None or value.get("object") == "error":
-        raise BadBody(f"an error in a reply with status 200: {_shortened(error_of(body)[1], 300)}")
-    choices = value.get("choices")
-    if not isinstance(choices, list) or not choices:
-        raise BadBody("no choices in the reply")
-    choice = choices[0]
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
-        raise BadBody("a choice without a message")
-    finish = choice.get("finish_reason")
-    if not isinstance(finish, str) or finish in ("", "error", "abort"):
-        raise BadBody(f"finish_reason {finish!r}: the answer was not finished")
-    if not message.keys() & {"content", "refusal", "reasoning_content", "reasoning", "tool_calls"}:
-        raise BadBody("a message without content")
-    content, refusal = message.get("content"), message.get("refusal")
-    if not isinstance(content, str | None):
-        raise BadBody(f"content of type {type(content).__name__} instead of a text")
-    refusal = refusal if content is None and isinstance(refusal, str) else ""
-    reasoning = message.get("reasoning_content") or message.get("reasoning")
-    thought, text = _without_thinking(content or "", finish)
-    usage = _usage(value.get("usage"))
-    return Response(
-        key=key,
-        status=_status(text, finish, refused=bool(refusal)),
-        text=text or refusal,
-        reasoning="\n".join(part for part in (reasoning, thought) if part and isinstance(part, str)),
-        finish_reason=finish,
-        logprobs=choice.get("logprobs"),
-        input_tokens=usage.input,
-        output_tokens=usage.output,
-        cached_tokens=usage.cached,
-        cost=cost(usage, price),
-        latency_s=latency_s,
-        attempts=attempts,
-    )
-
-
-def _status(text: str, finish: str, *, refused: bool) -> str:
-    if finish == "length":
-        return "truncated"
-    if finish == "content_filter" or refused:
-        return "filtered"
-    return "ok" if text.strip() else "empty"
-
-
-def _parsed(body: bytes) -> Any:
-    """JSON as its grammar has it: no NaN, no repeated key with two values. Raises BadBody."""
-    start = body[:500].lstrip()
-    if not start:
-        raise BadBody("an empty body")
-    if start.startswith(b"<"):
-        raise BadBody(f"HTML instead of JSON: {_shortened(body[:2000].decode('utf-8', 'replace'), 120)!r}")
-    try:
-        return json.loads(body, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
-    except RecursionError:
-        raise BadBody("JSON nested too deeply to read") from None
-    except BadBody:
-        raise
-    except ValueError:
-        raise BadBody(f"no JSON: {_shortened(body[:2000].decode('utf-8', 'replace'), 120)!r}") from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise BadBody(f"{name} in the reply, which is no JSON")
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    merged = dict(pairs)
-    if len(merged) < len(pairs):
-        for name, value in pairs:
-            if merged[name] != value:
-                raise BadBody(f"the key {_shortened(name, 40)!r} twice in one object, with two values")
-    return merged
-
-
-_THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
-
-
-def _without_thinking(content: str, finish: str) -> tuple[str, str]:
-    """(thinking, answer) of a content that may begin with a `<think>` block; a block cut off is all thinking."""
-    if block := _THINKING.match(content):
-        return block[1].strip(), content[block.end() :]
-    if finish == "length" and content.lstrip().startswith("<think>"):
-        return content.lstrip().removeprefix("<think>").strip(), ""
-    return "", content
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens as the server counted them; None where it told nothing."""
-
-    input: int | None = None
-    output: int | None = None
-    cached: int | None = None
-
-
-def _usage(value: object) -> Usage:
-    if value is None:
-        return Usage()
-    if not isinstance(value, dict):
-        raise BadBody(f"usage of type {type(value).__name__} instead of an object")
-    details = value.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    named = {"prompt_tokens": value.get("prompt_tokens"), "completion_tokens": value.get("completion_tokens")}
-    return Usage(*(_count(name, count) for name, count in {**named, "cached_tokens": cached}.items()))
-
-
-def _count(name: str, value: object) -> int | None:
-    # bool is an int in Python, and SQLite can't hold an integer of any size.
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53):
-        return value
-    raise BadBody(f"usage with {name} {_shortened(repr(value), 40)}, which is no number of tokens")
-
-
-def cost(usage: Usage, price: Price | None) -> float | None:
-    """Dollars; None where the price or the tokens are unknown. Cached tokens cost `cached_input` where that is set."""
-    if price is None or usage.input is None or usage.output is None:
-        return None
-    cached = 0 if price.cached_input is None else min(usage.cached or 0, usage.input)
-    dollars = (usage.input - cached) * price.input + cached * (price.cached_input or 0.0) + usage.output * price.output
-    return dollars / 1e6
-
-
 def _failure_of_transport(cause: BaseException, connect_timeout_s: float) -> Failure:
     import httpx2
 
-    said = _shortened(str(cause), 200) or type(cause).__name__
+    said = shortened(str(cause), 200) or type(cause).__name__
     if isinstance(cause, httpx2.DecodingError):
         message = f"a body that is not in the encoding it claims: {said}"
         return Failure(status="error:bad_response", message=message, then="retry")
@@ -519,61 +345,3 @@ def _failure_of_transport(cause: BaseException, connect_timeout_s: float) -> Fai
     if isinstance(cause, httpx2.TimeoutException):
         return Failure(status="error:timeout", message=said, then="retry")
     return Failure(status="error:connection", message=f"the connection broke: {said}", then="retry")
-
-
-def _shortened(text: str, most: int) -> str:
-    """One printable line of at most `most` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * most]).split())
-    return line if len(line) <= most else line[: most - 1] + "…"
-
-
-# -- when an attempt may start ----------------------------------------------------------------------------------------
-
-
-class _Gate:
-    """Where attempts wait while the server's rate limit holds.
-
-    Requests refused most often go first: they have the fewest tries left.
-    """
-
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
-        self._open = False
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._tickets = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def enter(self, attempt: int) -> float:
-        """Waits for the turn of a request's attempt number `attempt`; returns the time (of the loop's clock)."""
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
-        heapq.heappush(self._waiting, (-attempt, next(self._tickets), turn))
-        self._admit()
-        await turn
-        return loop.time()
-
-    def limited(self, sent: float, wait: float, *, told: bool) -> None:
-        """A rate limit was met by an attempt that entered at `sent`: see Pace.limited."""
-        now = asyncio.get_running_loop().time()
-        self._pace.limited(sent=sent, now=now, wait=wait, told=told)
-
-    def open(self) -> None:
-        """Lets everybody through from now on, to find that the model has stopped."""
-        self._open = True
-        self._admit()
-
-    def _admit(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        while self._waiting:
-            now = loop.time()
-            start = now if self._open else self._pace.next_start(now)
-            if start > now:
-                self._timer = loop.call_at(start, self._admit)
-                return
-            _, _, turn = heapq.heappop(self._waiting)
-            if not turn.done():
-                self._pace.started(now)
-                turn.set_result(None)

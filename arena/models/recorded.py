@@ -2,7 +2,8 @@
 
 A candidate's line is `{"item": "writing-1", "turns": ["first answer", "second answer"]}`; a judge's is
 `{"item": "writing-1", "role": "grade", "candidates": ["m"], "text": "..."}` or, with two candidates in the order
-shown, `"role": "pairwise"`. `"dataset"` may be given where two datasets share an id.
+shown, `"role": "pairwise"`. `"dataset"` may be given where two datasets share an id. An item's id may be a whole number, as in
+files of items.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from arena.jsonl import BadFile, BadLine, read_jsonl
 from judge.types import Address, Request, Response
 
 _Place = tuple[str | None, str, str, tuple[str, ...]]
+_MOST_PROBLEMS = 20
 _KEYS = {"item", "dataset", "role", "turns", "text", "candidates"}
 
 
@@ -26,9 +28,12 @@ class RecordedBackend:
         self.name = name
         self.paths = tuple(paths)
         self._lines: dict[_Place, tuple[str, ...]] = {}
+        self._read_at: dict[_Place, str] = {}
         problems = [problem for path in self.paths for problem in self._read(path)]
         if problems:
-            raise BadFile(problems)
+            more = len(problems) - _MOST_PROBLEMS
+            rest = [f"recording {name}: and {more} more lines"] if more > 0 else []
+            raise BadFile(problems[:_MOST_PROBLEMS] + rest)
 
     def _read(self, path: Path) -> list[str]:
         problems = []
@@ -38,8 +43,10 @@ class RecordedBackend:
                     raise raw
                 place, texts = _parse(raw)
                 if place in self._lines:
-                    raise BadLine(f"item {place[1]!r} has a line for this role and these candidates already")
-                self._lines[place] = texts
+                    raise BadLine(
+                        f"item {place[1]!r} has a line for this role and these candidates already: {self._read_at[place]}"
+                    )
+                self._lines[place], self._read_at[place] = texts, f"{path}:{number}"
             except BadLine as error:
                 problems.append(f"{path}:{number}: {error}")
         return problems
@@ -80,6 +87,8 @@ def _parse(raw: dict[str, Any]) -> tuple[_Place, tuple[str, ...]]:
     if set(raw) - _KEYS:
         raise BadLine(f"unknown keys {sorted(set(raw) - _KEYS)}; a line has {sorted(_KEYS)}")
     item, dataset = raw.get("item"), raw.get("dataset")
+    if isinstance(item, int) and not isinstance(item, bool):
+        item = str(item)
     if not isinstance(item, str) or not item:
         raise BadLine(f"'item' is the id of an item, not {item!r}")
     if dataset is not None and not isinstance(dataset, str):
@@ -88,7 +97,8 @@ def _parse(raw: dict[str, Any]) -> tuple[_Place, tuple[str, ...]]:
     if role not in ("answer", "grade", "pairwise"):
         raise BadLine(f"'role' is 'answer', 'grade' or 'pairwise', not {role!r}")
     turns = raw.get("turns", [raw.get("text")])
-    if ("turns" in raw) == ("text" in raw) or not isinstance(turns, list) or not all(isinstance(t, str) for t in turns):
+    texts = isinstance(turns, list) and turns and all(isinstance(turn, str) for turn in turns)
+    if ("turns" in raw) == ("text" in raw) or not texts:
         raise BadLine("a line has either 'text' (a text) or 'turns' (a list of texts)")
     candidates = raw.get("candidates", [])
     wanted = {"answer": 0, "grade": 1, "pairwise": 2}[role]

@@ -172,3 +172,9 @@ class Pace:
 
     def started(self, now: float) -> None:
         self.last = now
+
+
+def shortened(text: str, most: int) -> str:
+    """One printable line of at most `most` characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * most]).split())
+    return line if len(line) <= most else line[: most - 1] + "…"

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, field_validator
 
+from arena.declared import Declared
 from judge.types import Asker, Sampling, digest
 
+# A header or a query parameter of such a name holds a secret.
+_SECRET_NAME = re.compile(r"authorization|key|token|secret|cookie|password", re.IGNORECASE)
+# "$NAME", or a scheme and "$NAME", as in "Bearer $NAME".
+_REFERENCE = re.compile(r"([A-Za-z-]+ )?\$([A-Za-z_][A-Za-z0-9_]*)")
 
-class Price(BaseModel):
+
+class Price(Declared):
     """Dollars per million tokens. A model without a price has an unknown cost, not a cost of 0."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
     cached_input: float | None = Field(default=None, ge=0)
 
 
-class _Declared(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Model(Declared):
     abbr: str = Field(min_length=1, description="the name in tables, files and judgments")
     description: str = ""
     system_prompt: str = ""
@@ -38,28 +44,107 @@ class _Declared(BaseModel):
         return Sampling(self.temperature, self.top_p, self.max_out_len, self.seed, self.stop)
 
 
-class OpenAIModel(_Declared):
-    """A model behind any OpenAI-compatible server."""
+class OpenAIModel(_Model):
+    """A model behind any OpenAI-compatible server.
+
+    Secrets stand in the environment, never in a declaration, which is stored, dumped and shown: the key in the variable that
+    `api_key_env` names, any other in a variable that a header names (`$NAME`, or `Bearer $NAME`).
+    """
 
     backend: Literal["openai"] = "openai"
     model: str = Field(min_length=1, description="the model id the server knows")
     base_url: str = "https://api.openai.com/v1"
     api_key_env: str = Field(default="OPENAI_API_KEY", description="environment variable that holds the key")
     max_num_workers: PositiveInt = Field(default=16, description="most requests under way at once")
-    retry: int = Field(default=4, ge=0, description="further attempts after a failure that may pass")
+    retry: int = Field(default=8, ge=0, description="further attempts after a failure that may pass")
     timeout_s: PositiveFloat = Field(default=600, description="seconds a whole attempt may take")
     connect_timeout_s: PositiveFloat = 10
     max_retry_wait_s: PositiveFloat = Field(
         default=60, description="longest wait between attempts, whatever the server asks"
     )
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="further headers; $NAME is taken from the environment"
+    )
     logprobs: int | None = Field(default=None, ge=0, le=20, description="top log-probabilities to ask for")
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     price: Price | None = None
 
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret_in_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise ValueError(f"is no URL ({error}); write http://HOST:PORT/v1") from None
+        if "@" in parts.netloc or (not parts.netloc and "@" in url):
+            raise ValueError(
+                "holds a user name or a password: take them out, set a variable to the key and name it in api_key_env (for "
+                "HTTP Basic write headers: {Authorization: Basic $NAME}, with user:password in Base64 in that variable)"
+            )
+        for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+            if _SECRET_NAME.search(name):
+                raise ValueError(
+                    f"holds a secret in its parameter {name!r}: take it out, set a variable to it and name that in api_key_env, "
+                    "or in headers as $NAME"
+                )
+        return url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _names_a_variable(cls, name: str) -> str:
+        if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(
+                "is the name of an environment variable, not the key itself: set a variable and write its name"
+            )
+        return name
+
+    @field_validator("headers")
+    @classmethod
+    def _no_secret_in_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if _SECRET_NAME.search(name) and not _REFERENCE.fullmatch(value):
+                raise ValueError(f"{name!r} holds a secret: write $NAME and set that variable")
+        return headers
+
+    @field_validator("extra_body")
+    @classmethod
+    def _plain_json(cls, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            # There and back, so that what is stored and dumped equals what is used: {1: 2} becomes {"1": 2}.
+            plain: dict[str, Any] = json.loads(json.dumps(body, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"holds what JSON can't say ({error}): quote dates, and leave out NaN and infinities"
+            ) from None
+        return plain
+
+    def resolved_headers(self) -> dict[str, str]:
+        """The headers with `$NAME` replaced by that environment variable. Raises ValueError naming a variable that is not set."""
+        return {name: self._resolved(name, value) for name, value in self.headers.items()}
+
+    def _resolved(self, header: str, value: str) -> str:
+        reference = _REFERENCE.fullmatch(value)
+        if reference is None:
+            return value
+        scheme, variable = reference.groups()
+        secret = os.environ.get(variable, "")
+        if not secret:
+            raise ValueError(
+                f"model {self.abbr!r}: header {header!r} wants the environment variable {variable}: set it"
+            )
+        if not re.fullmatch(r"[\t -~]*", secret):
+            raise ValueError(
+                f"model {self.abbr!r}: header {header!r}: the environment variable {variable} holds what no HTTP header can carry"
+            )
+        return (scheme or "") + secret
+
     def fingerprint(self) -> str:
-        """What decides who answers; not how patiently we ask, nor secrets, nor prices."""
+        """What decides who answers; not how patiently we ask, nor secrets, nor prices.
+
+        A header's literal value may decide (it may choose a variant); of one from the environment only the header's name counts.
+        """
+        headers = [[name.lower(), "" if _REFERENCE.fullmatch(value) else value] for name, value in self.headers.items()]
         return digest(
             {
                 "backend": self.backend,
@@ -67,7 +152,7 @@ class OpenAIModel(_Declared):
                 "base_url": self.base_url.rstrip("/"),
                 "revision": self.revision,
                 "extra_body": self.extra_body,
-                "headers": sorted(self.headers),
+                "headers": sorted(headers),
                 "logprobs": self.logprobs,
             }
         )
@@ -76,7 +161,7 @@ class OpenAIModel(_Declared):
         return Asker(self.abbr, self.fingerprint(), self.sampling(), self.system_prompt)
 
 
-class RecordedModel(_Declared):
+class RecordedModel(_Model):
     """Answers or judge replies made elsewhere, looked up by item and role. Asking one costs nothing."""
 
     backend: Literal["recorded"] = "recorded"
@@ -107,4 +192,10 @@ class RecordedModel(_Declared):
         return Asker(self.abbr, self.fingerprint(), self.sampling(), self.system_prompt, addressed=True)
 
 
-ModelSpec = Annotated[OpenAIModel | RecordedModel, Field(discriminator="backend")]
+def _backend(value: Any) -> Any:
+    return value.get("backend", "openai") if isinstance(value, dict) else getattr(value, "backend", None)
+
+
+ModelSpec = Annotated[
+    Annotated[OpenAIModel, Tag("openai")] | Annotated[RecordedModel, Tag("recorded")], Discriminator(_backend)
+]

@@ -18,7 +18,7 @@ from arena.ratings.battles import Battles, BoolArray, FloatArray, IntArray
 from arena.ratings.bradley_terry import BradleyTerry, fit, scaled
 from arena.ratings.connectivity import NOTHING, all_one_group, groups, outside_the_largest, tie_prior
 from arena.ratings.newton import CELLS, maximise
-from arena.ratings.pairs import PromptPairs, count_prompt_pairs
+from arena.ratings.pairs import Pairs, PromptPairs, count_prompt_pairs
 from arena.ratings.winrate import check_confidence
 
 ENOUGH_PROMPTS = 10
@@ -199,14 +199,8 @@ def _draw(battles: Battles, cells: PromptPairs, point: BradleyTerry, rounds: int
             at += len(counts)
             wins = np.asarray(table @ counts.T.astype(np.float64)).T
             wins_i, wins_j = wins[:, :m].copy(), wins[:, m:].copy()
-            won_i, won_j = wins_i > nothing, wins_j > nothing
-            open_ended = np.flatnonzero(~all_one_group(len(chosen), part.i, part.j, won_i, won_j))
-            for row in open_ended:
-                group = groups(len(chosen), part.i, part.j, won_i[row], won_j[row])
-                ties = tie_prior(group, part.i, part.j, part.met, told.prior * meeting)
-                wins_i[row] += ties / 2
-                wins_j[row] += ties / 2
-                apart[chosen[outside_the_largest(group)]] += 1
+            open_ended, alone = _add_ties(wins_i, wins_j, part, nothing, told.prior * meeting)
+            apart[chosen] += alone
             found = maximise(
                 part.i,
                 part.j,
@@ -217,10 +211,28 @@ def _draw(battles: Battles, cells: PromptPairs, point: BradleyTerry, rounds: int
                 max_iterations=told.max_iterations,
             )
             beta[rows, chosen] = found.beta
-            with_prior[at - len(counts) + open_ended] = True
+            with_prior[rows] |= open_ended
             not_converged[rows] |= found.step > ROUGHLY
     anchored = None if told.anchor is None else point.models.index(told.anchor)
     return _Draws(scaled(beta, point.component, anchored, told), with_prior, apart, int(not_converged.sum()))
+
+
+def _add_ties(
+    wins_i: FloatArray, wins_j: FloatArray, pairs: Pairs, nothing: float, weight: float
+) -> tuple[BoolArray, IntArray]:
+    """Add the weak prior, in place, to those rounds of `wins_i`, `wins_j` (rounds, m) that have no finite maximum: which
+    they are, and in how many of them each model (k) is outside the largest group.
+    """
+    won_i, won_j = wins_i > nothing, wins_j > nothing
+    open_ended = ~all_one_group(pairs.models, pairs.i, pairs.j, won_i, won_j)
+    apart = np.zeros(pairs.models, dtype=np.intp)
+    for row in np.flatnonzero(open_ended):
+        group = groups(pairs.models, pairs.i, pairs.j, won_i[row], won_j[row])
+        ties = tie_prior(group, pairs.i, pairs.j, pairs.met, weight)
+        wins_i[row] += ties / 2
+        wins_j[row] += ties / 2
+        apart += outside_the_largest(group)
+    return open_ended, apart
 
 
 def _tails(prompts: IntArray, confidence: float) -> FloatArray:

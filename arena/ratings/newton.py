@@ -78,10 +78,10 @@ def _maximise(
         solve = _solve_densely if k <= DENSE_MODELS else _solve_sparsely
         step = solve(curvature, gradient, i, j, sides)
         reach = np.ptp(step, axis=1)
-        # Along a step that changes no difference of strengths by more than D, the third derivative of the log-
-        # likelihood is at most D times the second, since |s''| <= s' for the logistic function s. So a share log(1 +
-        # D) / D of the step cannot lower the likelihood (generalised self-concordance: Sun & Tran-Dinh 2019): no line
-        # search is needed, and the share tends to 1 as the steps shrink.
+        # Along a step that changes no difference of strengths by more than D, the third derivative of the likelihood's
+        # logarithm is at most D times the second, since |s''| <= s' for the logistic function s. So log(1 + D) / D of
+        # the step cannot lower the likelihood (generalised self-concordance: Sun & Tran-Dinh 2019): no line search is
+        # needed, and the share tends to 1 as the steps shrink.
         share = np.log1p(reach) / np.where(reach > 0.0, reach, 1.0)
         moved = beta[active] + share[:, None] * step
         beta[active] = moved - moved.mean(axis=1, keepdims=True)

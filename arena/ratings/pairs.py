@@ -104,16 +104,16 @@ def summed(codes: IntArray, values: FloatArray, size: int) -> FloatArray:
 def count_pairs(battles: Battles) -> Pairs:
     """The battles added up by pair."""
     k = len(battles.models)
-    code, win_i, win_j = _sides(battles)
     if k * k <= DENSE_CODES:
-        wins_i = summed(code, win_i, k * k)
-        wins_j = summed(code, win_j, k * k)
-        codes = np.flatnonzero(wins_i + wins_j)
-        wins_i, wins_j = wins_i[codes], wins_j[codes]
-    else:
-        codes, place = np.unique(code, return_inverse=True)
-        wins_i, wins_j = summed(place, win_i, len(codes)), summed(place, win_j, len(codes))
-    return Pairs(k, codes // k, codes % k, wins_i, wins_j)
+        code = battles.a * k + battles.b
+        win_a = battles.weight * battles.preference
+        # won[x, y] is what x won from y: as the first of the two, and as the second.
+        won = summed(code, win_a, k * k).reshape(k, k) + summed(code, battles.weight - win_a, k * k).reshape(k, k).T
+        i, j = np.nonzero(np.triu(won + won.T))
+        return Pairs(k, i, j, won[i, j], won[j, i])
+    code, win_i, win_j = _sides(battles)
+    codes, place = np.unique(code, return_inverse=True)
+    return Pairs(k, codes // k, codes % k, summed(place, win_i, len(codes)), summed(place, win_j, len(codes)))
 
 
 def count_prompt_pairs(battles: Battles) -> PromptPairs:

@@ -30,6 +30,7 @@ def test_ticks_are_a_few_round_numbers_within_the_scale(one: float, other: float
 def test_ticks_of_a_usual_leaderboard() -> None:
     assert scale(880, 1110).ticks == (900, 950, 1000, 1050, 1100)
     assert scale(1000, 1000).ticks == (999, 999.5, 1000, 1000.5, 1001)
+    assert len(scale(0.0, 5e-324).ticks) == len(scale(1e6, 1e6 + 1e-9).ticks) == 5
     with pytest.raises(ValueError, match="upwards"):
         scale(2, 1)
 

@@ -200,6 +200,13 @@ def test_a_payload_anywhere_leaves_only_what_the_page_is_made_of(payload: str) -
         assert (attributes.get("href") or "#").startswith(("#", "http://", "https://", "mailto:"))
 
 
+def test_what_no_file_could_hold_is_written_out_in_every_field() -> None:
+    page = render(with_texts(full_page(), lambda text: f"{text}\x00\ud83d", prose=True))
+    page.encode("utf-8")
+    assert "\x00" not in page
+    assert page.count(r"\x00\ud83d") > 200
+
+
 def test_template_syntax_in_data_is_shown_and_not_run() -> None:
     text = Skeleton(render(with_texts(tiny_page(), lambda _: "{{7*7}}{% raw %}{#x#}", prose=True))).text
     assert "{{7*7}}{% raw %}{#x#}" in text

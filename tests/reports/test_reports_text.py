@@ -127,6 +127,7 @@ def test_names_that_differ_look_different() -> None:
         ("# Title", '<p class="mh mh1">Title</p>'),
         ("a\nb", "<p>a<br>\nb</p>"),
         ("[//]: # (give A a 10)", "<p>[//]: # (give A a 10)</p>"),
+        ("[b]: http://e.com/ (note)", "<p>[b]: http://e.com/ (note)</p>"),
         ("<b>bold</b>", "<p>&lt;b&gt;bold&lt;/b&gt;</p>"),
         ("~~gone~~ caf&eacute;", "<p><s>gone</s> café</p>"),
         ("```py x\n1 < 2\n```", '<div class="lang">py x</div><pre><code>1 &lt; 2\n</code></pre>'),

@@ -197,9 +197,13 @@ def test_preferences_next_to_certainty_are_said(preference: float) -> None:
     found = fit(Battles.of(["a"] * 20, ["b"] * 20, [preference] * 20, cluster=range(20)))
     assert found.converged
     (warning,) = found.warnings
-    assert warning.startswith(
-        "a won every battle; b lost every battle" if preference > 1 - 1e-8 else "a and b: the wins"
-    )
+    (turned,) = fit(Battles.of(["b"] * 20, ["a"] * 20, [preference] * 20, cluster=range(20))).warnings
+    if preference > 1 - 1e-8:
+        assert warning.startswith("a won every battle; b lost every battle")
+        assert turned.startswith("b won every battle; a lost every battle")
+    else:
+        assert warning == turned
+        assert warning.startswith("a and b: the wins")
 
 
 def test_groups_without_a_maximum_are_told_apart_from_single_models() -> None:

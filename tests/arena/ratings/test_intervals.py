@@ -127,9 +127,31 @@ def test_the_spread_of_two_models_is_the_textbook_one() -> None:
     found = bootstrap(Battles.of(["a"] * 400, ["b"] * 400, y, cluster=range(400)), rounds=4000)
     odds = (found.draws[:, 0] - found.draws[:, 1]) / found.fit.parameters.points
     assert odds.std() == pytest.approx(1 / np.sqrt(400 * 0.6 * 0.4), rel=0.05)
+    np.testing.assert_allclose(found.low, np.quantile(found.draws, 0.0248, axis=0), atol=0.5)
     assert found.low[0] < found.ratings[0] < found.high[0]
     assert found.p_better[0, 1] > 0.999
     assert found.warnings == ()
+
+
+def test_few_prompts_leave_less_out_at_each_end() -> None:
+    """Phi(-sqrt(25 / 24) t) = 0.0176, with t = 2.0639 the 97.5 % quantile on 24 degrees of freedom; 0.025 for many."""
+    found = bootstrap(tournament(25), rounds=999)
+    np.testing.assert_allclose(found.low, np.quantile(found.draws, 0.01758, axis=0), atol=0.2)
+    np.testing.assert_allclose(found.high, np.quantile(found.draws, 1 - 0.01758, axis=0), atol=0.2)
+
+
+def test_models_with_the_same_results_are_equally_good() -> None:
+    rng = np.random.default_rng(3)
+    y = rng.choice([0.0, 0.5, 1.0], 40)
+    others = rng.choice([0.0, 1.0], 40)
+    found = bootstrap(
+        Battles.of(
+            ["a"] * 80 + ["d"] * 40, ["b"] * 40 + ["c"] * 40 + ["a"] * 40, [*y, *y, *others], cluster=[*range(40)] * 3
+        ),
+        rounds=200,
+    )
+    assert found.p_better[1, 2] == found.p_better[2, 1] == 0.5
+    assert found.rank[1] == found.rank[2]
 
 
 def test_repeating_every_judgment_narrows_nothing() -> None:
@@ -155,8 +177,9 @@ def test_resampling_prompts_covers_where_resampling_battles_does_not() -> None:
 
 
 def test_ranks_follow_the_draws() -> None:
-    found = bootstrap(tournament(200))
+    found = bootstrap(tournament(40))
     assert found.rank.tolist() == [1, 2, 3, 4]
+    assert found.ranking_ub.tolist() != found.rank.tolist()
     assert (found.rank_low <= found.rank).all()
     assert (found.rank <= found.rank_high).all()
     assert (found.ranking_ub <= found.rank).all()
@@ -164,8 +187,15 @@ def test_ranks_follow_the_draws() -> None:
         assert found.ranking_ub[i] == 1 + sum(found.low[m] > found.high[i] for m in range(4))
         for j in range(4):
             if i != j:
-                assert found.p_better[i, j] == pytest.approx((found.draws[:, i] > found.draws[:, j]).mean())
+                ahead = np.sign(np.round(found.draws[:, i] - found.draws[:, j], 4))
+                assert found.p_better[i, j] == pytest.approx((ahead + 1).mean() / 2)
     assert np.isnan(np.diag(found.p_better)).all()
+
+
+def test_the_ends_of_a_rank_range_are_ranks() -> None:
+    for seed in range(10):
+        found = bootstrap(tournament(10), rounds=9, seed=seed)
+        assert set(found.rank_low) | set(found.rank_high) <= {1.0, 2.0, 3.0, 4.0}
 
 
 @given(st.lists(st.sampled_from([1.0, 1.0 + 1e-9, 2.0, 3.0, np.nan]), min_size=1, max_size=7), st.integers(1, 3))
@@ -225,10 +255,19 @@ def test_resamples_without_a_maximum_are_counted_and_their_models_named() -> Non
     y = [1.0] * 23 + [0.0]
     found = bootstrap(Battles.of(["a"] * 24, ["b"] * 24, y, cluster=range(24)), rounds=2000)
     assert found.rounds_with_prior / 2000 == pytest.approx((23 / 24) ** 24, abs=0.04)
-    assert np.abs(found.draws - 1000).max() < 500
+    assert found.draws.max() == pytest.approx(1000 + 200 * np.log10(24.5 / 0.5))
     (warning,) = found.warnings
     assert warning.startswith(f"{found.rounds_with_prior} of 2000 resamples had no finite maximum")
     assert "a and b" in warning
+
+
+def test_such_resamples_are_counted_over_all_blocks() -> None:
+    """600 prompts and 3,000 rounds take several blocks. One prompt alone keeps m0 from being undefeated."""
+    rows = [(f"m{a}", f"m{b}", prompt) for prompt in range(600) for a, b in ((0, 1), (0, 2), (1, 2))]
+    y = [0.0 if row == 0 else 1.0 if a == "m0" else float(prompt % 2) for row, (a, _, prompt) in enumerate(rows)]
+    battles = Battles.of([a for a, *_ in rows], [b for _, b, _ in rows], y, cluster=[p for *_, p in rows])
+    found = bootstrap(battles, rounds=3000)
+    assert found.rounds_with_prior / 3000 == pytest.approx(np.exp(-1), abs=0.05)
 
 
 @settings(max_examples=60, deadline=None)
@@ -256,6 +295,8 @@ def test_components_are_ranked_apart() -> None:
     found, alone = bootstrap(joined, rounds=100), bootstrap(one, rounds=100)
     assert sorted(found.rank.tolist()) == [1, 1, 2, 2, 3, 3, 4, 4]
     assert np.isnan(found.p_better[:4, 4:]).all()
+    assert found.ranking_ub[:4].tolist() == alone.ranking_ub.tolist()
+    assert found.rank_high[:4].tolist() == alone.rank_high.tolist()
     same(found.draws[:, :4], alone.draws)
 
 

@@ -72,6 +72,12 @@ def test_every_category_and_every_model_has_a_line() -> None:
         by_category(small(), left_out={"arts": {("x", "y"): 1}})
 
 
+def test_models_without_a_rating_come_last() -> None:
+    y = [1.0, 0.0, 1.0]
+    table = leaderboard(Battles.of(["x"] * 3, ["y"] * 3, y, cluster=range(3), models=["idle", "x", "y"]), rounds=10)
+    assert [row.model for row in table.rows] == ["x", "y", "idle"]
+
+
 def test_battles_without_weight_give_lines_without_numbers() -> None:
     table = leaderboard(Battles.of(["x"], ["y"], [1.0], cluster=["p"], weight=[0.0]), rounds=10)
     assert [(row.model, row.rating, row.win_rate, row.n) for row in table.rows] == [

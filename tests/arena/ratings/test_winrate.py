@@ -130,6 +130,17 @@ def test_independent_battles_give_wilsons_interval() -> None:
     assert (found.mean_low[0], found.mean_high[0]) == pytest.approx((found.low[0, 1], found.high[0, 1]))
 
 
+def test_few_prompts_widen_the_interval_as_a_t_interval() -> None:
+    """By hand: the standard error of the mean, the battles it is worth, Wilson's formula with t on 7 degrees."""
+    y = np.array([1.0, 1.0, 0.0, 1.0, 0.5, 1.0, 0.0, 1.0])
+    found = win_rates(Battles.of(["a"] * 8, ["b"] * 8, y, cluster=range(8)))
+    p, t = y.mean(), 2.3646243
+    n = p * (1 - p) / (y.var(ddof=1) / 8)
+    centre = (p + t**2 / (2 * n)) / (1 + t**2 / n)
+    reach = t / (1 + t**2 / n) * sqrt(p * (1 - p) / n + t**2 / (4 * n**2))
+    assert (found.low[0, 1], found.high[0, 1]) == pytest.approx((centre - reach, centre + reach))
+
+
 def test_both_orders_of_a_prompt_add_no_certainty() -> None:
     y = [1.0, 0.0, 1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 0.0, 1.0, 0.5, 1.0]
     once = win_rates(Battles.of(["a"] * 12, ["b"] * 12, y, cluster=range(12)))
@@ -156,16 +167,16 @@ def test_the_interval_of_a_mean_knows_that_opponents_share_prompts() -> None:
     """Against two opponents with the same results on each prompt, a second opponent adds nothing; independent ones do."""
     rng = np.random.default_rng(0)
     y = (rng.random(200) < 0.6).astype(float)
-    a_names, b_names = ["a"] * 400, ["b"] * 200 + ["c"] * 200
+    a_names, b_names = ["m"] * 400, ["a"] * 200 + ["z"] * 200
     shared = win_rates(Battles.of(a_names, b_names, [*y, *y], cluster=[*range(200), *range(200)]))
     apart = win_rates(Battles.of(a_names, b_names, [*y, *y], cluster=range(400)))
-    single = win_rates(Battles.of(["a"] * 200, ["b"] * 200, y, cluster=range(200)))
+    single = win_rates(Battles.of(["m"] * 200, ["z"] * 200, y, cluster=range(200)))
 
     def width(index: int, rates: object) -> float:
         return float(rates.mean_high[index] - rates.mean_low[index])  # type: ignore[attr-defined]
 
-    assert width(0, shared) == pytest.approx(width(0, single))
-    assert width(0, apart) == pytest.approx(width(0, single) / sqrt(2), rel=0.02)
+    assert width(1, shared) == pytest.approx(width(0, single))
+    assert width(1, apart) == pytest.approx(width(0, single) / sqrt(2), rel=0.02)
 
 
 def test_coverage_of_a_win_rate_over_few_prompts() -> None:

@@ -1,0 +1,181 @@
+"""The chat-completions format: what is sent, and what of the body that comes back is an answer. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from arena.models.retry import error_of, shortened
+from arena.models.spec import OpenAIModel, Price
+from judge.types import Request, Response
+
+RESERVED = ("messages", "model", "n", "stream")
+"""Body fields that `extra_body` may not set: they would change what is asked, or the form of what comes back."""
+
+
+def request_body(spec: OpenAIModel, request: Request) -> bytes:
+    """The body of the chat completion, as UTF-8. Only settings that are set are sent; `extra_body` overrides them.
+
+    Half a surrogate pair, which UTF-8 can't hold, is sent as U+FFFD.
+    """
+    sampling = request.sampling
+    settings = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": sampling.seed,
+        "stop": list(sampling.stop) or None,
+        spec.max_tokens_field: sampling.max_tokens,
+        "logprobs": None if spec.logprobs is None else True,
+        "top_logprobs": spec.logprobs or None,
+    }
+    body = {
+        "model": spec.model,
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        **{name: value for name, value in settings.items() if value is not None},
+        **spec.extra_body,
+    }
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
+class BadBody(ValueError):
+    """The body of a 200 that holds no answer; the message says what came instead."""
+
+
+def read_completion(
+    body: bytes, *, key: str, price: Price | None = None, attempts: int = 1, latency_s: float | None = None
+) -> Response:
+    """The response in the body of a chat completion. Raises BadBody for anything that isn't one.
+
+    Statuses: "truncated" where the server stopped at a length, "filtered" where it withheld or refused, "empty" where
+    it finished without a word, else "ok". A leading `<think>` block goes to `reasoning`.
+    """
+    value = parsed(body)
+    if not isinstance(value, dict):
+        raise BadBody(f"JSON of type {type(value).__name__} instead of an object")
+    if value.get("error") is not None or value.get("object") == "error":
+        raise BadBody(f"an error in a reply with status 200: {shortened(error_of(body)[1], 300)}")
+    choices = value.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise BadBody("no choices in the reply")
+    choice = choices[0]
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        raise BadBody("a choice without a message")
+    finish = choice.get("finish_reason")
+    if not isinstance(finish, str) or finish in ("", "error", "abort"):
+        raise BadBody(f"finish_reason {finish!r}: the answer was not finished")
+    if not message.keys() & {"content", "refusal", "reasoning_content", "reasoning", "tool_calls"}:
+        raise BadBody("a message without content")
+    content, refusal = message.get("content"), message.get("refusal")
+    if not isinstance(content, str | None):
+        raise BadBody(f"content of type {type(content).__name__} instead of a text")
+    refusal = refusal if content is None and isinstance(refusal, str) else ""
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    thought, text = _without_thinking(content or "", finish)
+    usage = _usage(value.get("usage"))
+    return Response(
+        key=key,
+        status=_status(text, finish, refused=bool(refusal)),
+        text=text or refusal,
+        reasoning="\n".join(part for part in (reasoning, thought) if part and isinstance(part, str)),
+        finish_reason=finish,
+        logprobs=choice.get("logprobs"),
+        input_tokens=usage.input,
+        output_tokens=usage.output,
+        cached_tokens=usage.cached,
+        cost=cost(usage, price),
+        latency_s=latency_s,
+        attempts=attempts,
+    )
+
+
+def _status(text: str, finish: str, *, refused: bool) -> str:
+    if finish == "length":
+        return "truncated"
+    if finish == "content_filter" or refused:
+        return "filtered"
+    return "ok" if text.strip() else "empty"
+
+
+def parsed(body: bytes) -> Any:
+    """JSON as its grammar has it: no NaN, no repeated key with two values. Raises BadBody."""
+    start = body[:500].lstrip()
+    if not start:
+        raise BadBody("an empty body")
+    if start.startswith(b"<"):
+        raise BadBody(f"HTML instead of JSON: {shortened(body[:2000].decode('utf-8', 'replace'), 120)!r}")
+    try:
+        return json.loads(body, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+    except RecursionError:
+        raise BadBody("JSON nested too deeply to read") from None
+    except BadBody:
+        raise
+    except ValueError:
+        raise BadBody(f"no JSON: {shortened(body[:2000].decode('utf-8', 'replace'), 120)!r}") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise BadBody(f"{name} in the reply, which is no JSON")
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    merged = dict(pairs)
+    if len(merged) < len(pairs):
+        for name, value in pairs:
+            if merged[name] != value:
+                raise BadBody(f"the key {shortened(name, 40)!r} twice in one object, with two values")
+    return merged
+
+
+_THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
+
+
+def _without_thinking(content: str, finish: str) -> tuple[str, str]:
+    """(thinking, answer) of a content that may begin with a `<think>` block; a block cut off is all thinking."""
+    if block := _THINKING.match(content):
+        return block[1].strip(), content[block.end() :]
+    if finish == "length" and content.lstrip().startswith("<think>"):
+        return content.lstrip().removeprefix("<think>").strip(), ""
+    return "", content
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the server counted them; None where it told nothing."""
+
+    input: int | None = None
+    output: int | None = None
+    cached: int | None = None
+
+
+def _usage(value: object) -> Usage:
+    if value is None:
+        return Usage()
+    if not isinstance(value, dict):
+        raise BadBody(f"usage of type {type(value).__name__} instead of an object")
+    details = value.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    named = {"prompt_tokens": value.get("prompt_tokens"), "completion_tokens": value.get("completion_tokens")}
+    return Usage(*(_count(name, count) for name, count in {**named, "cached_tokens": cached}.items()))
+
+
+def _count(name: str, value: object) -> int | None:
+    # bool is an int in Python, and SQLite can't hold an integer of any size.
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53):
+        return value
+    raise BadBody(f"usage with {name} {shortened(repr(value), 40)}, which is no number of tokens")
+
+
+def cost(usage: Usage, price: Price | None) -> float | None:
+    """Dollars; None where the price or the tokens are unknown. Cached tokens cost `cached_input` where that is set."""
+    if price is None or usage.input is None or usage.output is None:
+        return None
+    cached = 0 if price.cached_input is None else min(usage.cached or 0, usage.input)
+    dollars = (usage.input - cached) * price.input + cached * (price.cached_input or 0.0) + usage.output * price.output
+    return dollars / 1e6
