@@ -138,7 +138,7 @@ def read_choice(text: str, choices: Sequence[Choice]) -> Reading:
 def normalise(text: str) -> str:
     """Text for comparison: NFKC, case folded, spaces joined, outer punctuation and quotes dropped (unless all is punctuation)."""
     folded = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
-    return folded.strip(" \t.。,，;；!！\"'“”‘’`*") or folded
+    return folded.strip(" \t.。,，;；!！\"'“”‘’`*") or folded.strip("\"'“”‘’`") or folded
 
 
 def is_right(value: str, item: Item) -> bool:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import openai
 
 _SHORTEST_SECRET = 4
+_KNOCKS = 4
+"""Further attempts (some 8 s in all) at a server that nobody has reached yet: the URL is wrong, or it is not running."""
 _NO_KEY = "none"
 """What is sent to a server of one's own that wants no key: the SDK insists on some."""
 
@@ -55,7 +57,6 @@ class OpenAIBackend:
         self._cause: Failure | None = None
         self._explaining = asyncio.Lock()
         self._reached = False
-        self._unreached = 0
         self._random = random.Random()
 
     async def generate(self, requests: AsyncIterator[Request]) -> AsyncIterator[Response]:
@@ -129,10 +130,12 @@ class OpenAIBackend:
                     )
                 except BadBody as error:
                     outcome = Failure(status="error:bad_response", message=str(error), then="retry")
-            if outcome.then == "stop":
+            never_there = outcome.unreached and not self._reached and attempt > min(self._spec.retry, _KNOCKS)
+            if outcome.then == "stop" or never_there:
                 await self._stop(outcome)
             if outcome.then == "give_up" or attempt > self._spec.retry:
-                return await self._failed(request, outcome, attempt)
+                message = shortened(self._struck(outcome.message), 500)
+                return Response(key=request.key, status=outcome.status, error=message, attempts=attempt)
             await self._back_off(outcome, attempt, sent)
         raise AssertionError("itertools.count() ended")
 
@@ -174,15 +177,6 @@ class OpenAIBackend:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._halted.wait()
-
-    async def _failed(self, request: Request, failure: Failure, attempts: int) -> Response:
-        """The response of a request that got no answer; ends the model where no server has ever been there."""
-        if failure.unreached and not self._reached:
-            self._unreached += 1
-            if self._unreached > self._spec.retry:
-                await self._stop(failure)
-        message = shortened(self._struck(failure.message), 500)
-        return Response(key=request.key, status=failure.status, error=message, attempts=attempts)
 
     async def _stop(self, failure: Failure) -> NoReturn:
         """Ends the model: nothing new is sent, all who wait are woken. Every caller gets the first one's reason."""

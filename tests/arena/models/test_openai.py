@@ -354,18 +354,13 @@ def nobody(port: int, **changes: Any) -> OpenAIModel:
     return OpenAIModel.model_validate(values)
 
 
-def test_a_server_that_is_not_there_fails_the_request(closed_port: int) -> None:
-    response = Run(nobody(closed_port), ["q"]).only
-    assert (response.status, response.attempts) == ("error:connection", 3)
-    assert "no connection" in response.error
-
-
-def test_a_server_that_is_not_there_stops_a_long_run(closed_port: int) -> None:
-    run = Run(nobody(closed_port, max_num_workers=2), [f"q{n}" for n in range(10_000)])
+@pytest.mark.parametrize("retry", [0, 2, 100])
+def test_a_server_that_is_not_there_stops_the_model_soon(closed_port: int, retry: int) -> None:
+    run = Run(nobody(closed_port, max_num_workers=2, retry=retry), [f"q{n}" for n in range(10_000)])
     assert run.stopped is not None
     assert run.stopped.status == "error:connection"
     assert f"no server answers at http://127.0.0.1:{closed_port}/v1: is it running?" in str(run.stopped)
-    assert [r.status for r in run.responses.values()] == ["error:connection"] * 2
+    assert run.responses == {}
 
 
 @pytest.mark.parametrize(("model", "first"), [("plain", "ok"), ("5xx", "error:server")])
