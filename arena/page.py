@@ -65,7 +65,7 @@ def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence
         judges=tuple(judge_health(evidence)),
         left_out=tuple(_left_out(replies, failures, evidence)),
         spend=tuple(_spend(replies, failures)),
-        items=tuple(_items(items, replies, evidence.judgments)),
+        items=tuple(_items(items, replies, evidence)),
         n_items=len(items),
         provenance=tuple(_provenance(run, evidence)),
         config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True, width=100),
@@ -307,7 +307,7 @@ class _Found:
     judgments: list[Judgment]
 
 
-def _items(items: Sequence[Item], replies: Sequence[Reply], judgments: Sequence[Judgment]) -> list[ItemView]:
+def _items(items: Sequence[Item], replies: Sequence[Reply], evidence: Evidence) -> list[ItemView]:
     found = {(item.dataset, item.id): _Found({}, []) for item in items}
     words: dict[str, str] = {}
     for reply in replies:
@@ -316,17 +316,18 @@ def _items(items: Sequence[Item], replies: Sequence[Reply], judgments: Sequence[
             words[reply.response.key] = reply.response.text
         elif (where.dataset, where.item) in found:
             found[where.dataset, where.item].answers.setdefault(reply.model, []).append(reply.response)
-    for judgment in judgments:
+    for judgment in evidence.judgments:
         if (judgment.dataset, judgment.item) in found:
             found[judgment.dataset, judgment.item].judgments.append(judgment)
-    return [_item(item, found[item.dataset, item.id], words) for item in items]
+    return [_item(item, found[item.dataset, item.id], words, evidence.models) for item in items]
 
 
-def _item(item: Item, found: _Found, words: Mapping[str, str]) -> ItemView:
+def _item(item: Item, found: _Found, words: Mapping[str, str], models: Sequence[str]) -> ItemView:
     decided = verdicts(found.judgments)
     references = item.reference or (None,) * len(item.turns)
     answers = []
-    for model, responses in found.answers.items():
+    for model in (model for model in models if model in found.answers):
+        responses = found.answers[model]
         grades = [v.score for v in decided if v.kind == "grade" and v.models == (model,) and v.score is not None]
         exact = [j for j in found.judgments if j.kind == "exact" and j.models == (model,)]
         answers.append(

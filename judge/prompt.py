@@ -174,6 +174,8 @@ def _template(name: str, body: str, first_line: int) -> tuple[Template, set[str]
         template = _ENVIRONMENT.from_string(tree)
     except TemplateSyntaxError as error:
         raise PromptError(f"prompt {name}: line {(error.lineno or 0) + first_line}: {error.message}") from None
+    except RecursionError:
+        raise PromptError(f"prompt {name}: the template is nested too deeply") from None
     if "user" not in template.blocks or set(template.blocks) - {"user", "system"}:
         raise PromptError(f"prompt {name}: the body is a block 'user', and perhaps a block 'system', nothing else")
     if outside:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+from arena.config import JudgingSpec, RatingSpec, RunConfig
+from arena.items import DatasetSpec
+from arena.models.spec import OpenAIModel, RecordedModel
 from arena.store import FILE_NAME, Store
 from judge.aggregate import verdicts
 from judge.types import Item, Judgment
@@ -96,6 +102,45 @@ def test_the_changelog_begins_with_the_version_of_the_package() -> None:
     version = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     headings = re.findall(r"^## (\S+)", (REPO / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert headings[0] == version
+
+
+@pytest.mark.parametrize(
+    ("page", "declared"),
+    [
+        ("own-models.md", RunConfig),
+        ("own-models.md", OpenAIModel),
+        ("own-models.md", RecordedModel),
+        ("own-models.md", RatingSpec),
+        ("judging.md", JudgingSpec),
+        ("datasets.md", DatasetSpec),
+    ],
+)
+def test_every_key_of_a_config_is_explained(page: str, declared: type[BaseModel]) -> None:
+    text = (REPO / "docs" / page).read_text("utf-8")
+    set_by_the_program = {"root"}
+    assert {f for f in declared.model_fields if f"`{f}`" not in text} - set_by_the_program == set()
+
+
+def test_the_patience_that_is_told_is_the_patience_there_is() -> None:
+    spec = OpenAIModel(abbr="a", model="a")
+    text = (REPO / "docs" / "own-models.md").read_text("utf-8")
+    assert f"most requests under way at once ({spec.max_num_workers})" in text
+    patience = (spec.timeout_s, spec.connect_timeout_s, spec.max_retry_wait_s)
+    assert f"{spec.retry} further attempts, " + ", ".join(f"{seconds:g} s" for seconds in patience) in text
+
+
+def test_the_stores_page_names_its_tables_views_and_columns(tmp_path: Path) -> None:
+    with Store(tmp_path / FILE_NAME):
+        pass
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as store:
+        names = [row[0] for row in store.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")]
+        columns = {name: {row[1] for row in store.execute(f"PRAGMA table_info({name})")} for name in names}
+    text = (REPO / "docs" / "store.md").read_text("utf-8")
+    assert [name for name in names if f"`{name}`" not in text and not name.startswith("sqlite_")] == []
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", text, re.MULTILINE)
+    assert len(rows) >= 9
+    told = {name: set(re.findall(r"`([a-z]\w*)`", explained)) for name, explained in rows}
+    assert {name: found - columns[name] for name, found in told.items() if found - columns[name]} == {}
 
 
 @pytest.fixture(scope="module")
