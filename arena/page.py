@@ -126,11 +126,10 @@ def _headline(leaders: Sequence[LeaderRow], table: Leaderboard | None) -> str:
     if sure is None:
         return f"{first.model} leads {second.model} by {gap:.0f} rating points{told}; how sure that is can't be said."
     if sure >= _SETTLED:
-        return f"{first.model} is better than {second.model}: {gap:.0f} rating points ahead{told}. Probability {_sure(sure)}."
-    return (
-        f"{first.model} leads {second.model} by {gap:.0f} rating points{told}, but this is not settled: "
-        f"the probability that it is better is {_sure(sure)}."
-    )
+        better = f"{first.model} is better than {second.model}"
+        return f"{better}: {gap:.0f} rating points ahead{told}, and led in {_resamples(sure, table)}."
+    leads = f"{first.model} leads {second.model} by {gap:.0f} rating points{told}"
+    return f"{leads}, but this is not settled: it led in {_resamples(sure, table)}."
 
 
 def _unrated(first: LeaderRow) -> str:
@@ -141,8 +140,14 @@ def _unrated(first: LeaderRow) -> str:
     return "Answers were collected; nothing judged them."
 
 
-def _sure(probability: float) -> str:
-    return "above 99.9 %" if probability > 0.999 else f"{probability:.1%}"
+def _resamples(share: float, table: Leaderboard) -> str:
+    """How often the leader led when prompts were drawn again, which is what the intervals rest on."""
+    rounds = table.ratings.rounds
+    return (
+        f"all {rounds} resamples of the prompts"
+        if share == 1.0
+        else f"{share:.1%} of {rounds} resamples of the prompts"
+    )
 
 
 def _notices(evidence: Evidence, table: Leaderboard | None, failures: int, missing: int) -> list[Notice]:

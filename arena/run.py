@@ -72,7 +72,7 @@ def execute(
         (folder / "configs" / "run.yaml").write_text(config.dump(run_config), "utf-8")
         plan = _plan(name, run_config, items, store.salt, mode, debug)
         if mode != "viz":
-            announce(f"run {name} in {folder}: {len(items)} items, {len(run_config.models)} models")
+            announce(f"run {name} in {folder}: {_count(items, 'item')}, {_count(run_config.models, 'model')}")
             _walk(plan, run_config, lines, store, folder, debug)
         from arena.output import write_results
 
@@ -132,6 +132,10 @@ def _first_cause(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _count(things: Sequence[object], word: str) -> str:
+    return f"{len(things)} {word}" + ("" if len(things) == 1 else "s")
 
 
 def _first(items: list[Item], run_config: RunConfig) -> list[Item]:
@@ -246,5 +250,7 @@ def _version(package: str) -> str:
 
 
 def stored_config(run: Run) -> RunConfig:
-    """The config a run was made with, for continuing it."""
+    """The config a run was made with, for continuing it. Raises ConfigError for a run that was imported."""
+    if "import" in run.config:
+        raise ConfigError([f"run {run.run} was imported: it can't be continued; see `arena rate` and `arena report`"])
     return RunConfig.model_validate(run.config)

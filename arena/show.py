@@ -8,7 +8,7 @@ from arena.nearest import nearest
 from arena.records import Run
 from arena.store import Store
 from judge.aggregate import Verdict, verdicts
-from judge.types import Exchange, Item, Judgment
+from judge.types import Exchange, Item, JudgingKind, Judgment
 from reports.text import visible
 
 
@@ -95,9 +95,13 @@ def outcome(judgment: Judgment) -> str:
         if judgment.preference == 0.5:
             return "tie"
         return judgment.models[0 if judgment.preference > 0.5 else 1]
-    if judgment.kind == "exact":
-        return "right" if judgment.score else "wrong"
-    return f"{judgment.score:g}"
+    return _scored(judgment.kind, judgment.score or 0.0)
+
+
+def _scored(kind: JudgingKind, score: float) -> str:
+    if kind == "exact":
+        return "right" if score else "wrong"
+    return f"{score:g}"
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -107,5 +111,5 @@ def _verdict(verdict: Verdict) -> str:
         read = f"{verdict.n_readable} of {verdict.n_asked} read{agreement}"
         return f"{who} {verdict.preference:.0%} for {verdict.models[0]} ({read})"
     if verdict.score is not None:
-        return f"{who} {verdict.score:g}"
+        return f"{who} {_scored(verdict.kind, verdict.score)}"
     return f"{who} nothing readable ({verdict.n_asked} asked)"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -69,7 +70,7 @@ class Store:
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA busy_timeout = 60000")
-            self._db.execute("PRAGMA journal_mode = WAL")
+            self._use_wal()
             # A killed process loses nothing under NORMAL; only a power cut may cost the last moments.
             self._db.execute("PRAGMA synchronous = NORMAL")
             migrate(self._db, path)
@@ -79,6 +80,17 @@ class Store:
             raise StoreError(f"{path}: can't be opened as a store: {error}") from None
         self._owner: FileLock | None = None
         self._owner_name = ""
+
+    def _use_wal(self) -> None:
+        """Many readers beside one writer. SQLite's busy timeout does not hold for this step, so it is tried again here."""
+        for attempt in range(600):
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or attempt == 599:
+                    raise
+                time.sleep(0.1)
 
     def __enter__(self) -> Self:
         return self

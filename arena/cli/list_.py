@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from arena.cli.options import WORK_DIR
+
+if TYPE_CHECKING:
+    from arena.records import Run
 
 
 @click.command("list")
@@ -17,7 +21,7 @@ def command(kind: str, words: tuple[str, ...], work_dir: Path) -> None:
         from arena.cli.options import opened
 
         with opened(work_dir) as store:
-            rows = [(run.run, f"{run.status}: {run.title or '(no title)'}") for run in store.runs()]
+            rows = [(run.run, f"{run.status}: {_what(run)}") for run in store.runs()]
         rows = [row for row in rows if all(word.lower() in " ".join(row).lower() for word in words)]
     else:
         from arena.catalog import matching
@@ -30,3 +34,9 @@ def command(kind: str, words: tuple[str, ...], work_dir: Path) -> None:
     width = max(len(name) for name, _ in rows)
     for name, description in rows:
         click.echo(f"{name:<{width}}  {description}".rstrip())
+
+
+def _what(run: Run) -> str:
+    """A run's title, and who took part in it."""
+    models = ", ".join(model["abbr"] for model in run.config.get("models", []))
+    return f"{run.title} ({models})" if run.title else models

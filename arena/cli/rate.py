@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 @click.option("--anchor-rating", type=float, default=1000.0, show_default=True, help="The rating it is fixed at.")
 @click.option("--rounds", type=click.IntRange(min=1), default=1000, show_default=True, help="Resamples of the prompts.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the resamples.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How to print.",
+)
 @WORK_DIR
 def command(
     run: str,

@@ -41,7 +41,17 @@ def test_the_screen(folder: Path, report: Path) -> None:
 
 def test_the_report_holds_everything(report: Path) -> None:
     text = report.read_text("utf-8")
-    for word in ("heron-2", "heron-1", "wren-mini", "magpie", "no_verdict", "writing-1", "humanities-3", "exact-24", "鸿门"):
+    for word in (
+        "heron-2",
+        "heron-1",
+        "wren-mini",
+        "magpie",
+        "no_verdict",
+        "writing-1",
+        "humanities-3",
+        "exact-24",
+        "鸿门",
+    ):
         assert word in text or word == "no_verdict", word
     assert "named no verdict" in text
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", text), "a report fetches nothing"
@@ -77,7 +87,7 @@ def test_the_config_of_a_run_makes_the_same_run(folder: Path, report: Path) -> N
     assert again.stdout.split("\n")[1:-2] == first
 
 
-def test_show_tells_everything_of_an_item(folder: Path, report: Path) -> None:  # noqa: ARG001
+def test_show_tells_everything_of_an_item(folder: Path, report: Path) -> None:
     shown = arena("show", "stem-3", "--questions", cwd=folder)
     assert shown.returncode == 0, shown.stderr
     assert "unreadable (no_verdict)" in shown.stdout
@@ -89,7 +99,7 @@ def test_show_tells_everything_of_an_item(folder: Path, report: Path) -> None:  
     assert "did you mean 'stem-3'?" in wrong.stderr
 
 
-def test_rate_again(folder: Path, report: Path) -> None:  # noqa: ARG001
+def test_rate_again(folder: Path, report: Path) -> None:
     rated = arena("rate", "--anchor", "heron-1", "--format", "json", "--by-category", cwd=folder)
     assert rated.returncode == 0, rated.stderr
     value = json.loads(rated.stdout)

@@ -1,4 +1,4 @@
-"""Nothing paid is lost, nothing is bought twice: killed, interrupted, repeated and simultaneous runs against a server with a ledger."""
+"""Nothing paid is lost, nothing is bought twice: runs killed, interrupted, repeated and at once, by a server's ledger."""
 
 from __future__ import annotations
 
@@ -68,8 +68,9 @@ def rows(work_dir: Path, sql: str) -> list[tuple[Any, ...]]:
 def derived(work_dir: Path) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """What a run came to, without run names and sequence numbers."""
     judgments = rows(
-        work_dir, "SELECT judging, judge, dataset, item, model_a, model_b, swapped, choice, preference, score, unreadable "
-        "FROM judgments ORDER BY 1, 2, 3, 4, 5, 6"
+        work_dir,
+        "SELECT judging, judge, dataset, item, model_a, model_b, swapped, choice, preference, score, unreadable "
+        "FROM judgments ORDER BY 1, 2, 3, 4, 5, 6",
     )
     ratings = rows(work_dir, "SELECT category, model, rating, rating_q025, rating_q975, n FROM ratings ORDER BY 1, 2")
     return judgments, ratings

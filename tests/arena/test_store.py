@@ -17,7 +17,9 @@ from arena.store import FILE_NAME, Store, StoreError
 from judge.types import Address, Asker, Item, Judgment, Message, Request, Response
 from tests.program import REPO, environment
 
-ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.sampled_from(["\x00", "\ud83d", "a\u2028b", "=cmd", "NA", "007"])
+ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.sampled_from(
+    ["\x00", "\ud83d", "a\u2028b", "=cmd", "NA", "007"]
+)
 
 
 @pytest.fixture
@@ -62,8 +64,16 @@ def test_items_and_judgments_come_back_unchanged(store: Store, names: list[str],
     store.keep_items("r", [item])
     assert item in store.items("r")
     judgment = Judgment(
-        judging="exact", kind="exact", judge="exact", dataset=names[0], item=names[1], category=names[2],
-        models=(names[0],), choice=choice, score=1.0, key="k",
+        judging="exact",
+        kind="exact",
+        judge="exact",
+        dataset=names[0],
+        item=names[1],
+        category=names[2],
+        models=(names[0],),
+        choice=choice,
+        score=1.0,
+        key="k",
     )
     store.keep_judgments("r", [judgment])
     assert judgment in store.judgments("r")
@@ -80,9 +90,14 @@ def test_an_error_is_no_response(store: Store) -> None:
 
 def test_all_or_nothing(store: Store) -> None:
     made = request("x")
-    with pytest.raises(RuntimeError), store.together():
-        store.keep("r", made, Response(key=made.key, status="ok", text="y"))
-        raise RuntimeError
+
+    def half() -> None:
+        with store.together():
+            store.keep("r", made, Response(key=made.key, status="ok", text="y"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
     assert store.response(made.key) is None
 
 
@@ -95,7 +110,11 @@ def test_a_claim_is_held_against_others_and_dies_with_its_owner(tmp_path: Path) 
     with Store(path) as mine:
         other = subprocess.Popen(
             [sys.executable, "-c", code, str(path)],
-            cwd=REPO, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            cwd=REPO,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert other.stdout is not None
         assert other.stdout.readline() == "True\n"

@@ -82,8 +82,18 @@ def test_every_problem_of_a_config_in_one_go(tmp_path: Path) -> None:
     ended = arena("run", "run.yaml", cwd=tmp_path)
     assert ended.returncode == 2
     problems = [line for line in ended.stderr.split("\n") if line.startswith("error: ")]
-    for told in ("models.0", "models.1.temprature", "'temperature'", "judges.0", "'magpie'", "datasets.0", "'seed'",
-                 "rating.confidance", "'confidence'", "rating.rounds"):
+    for told in (
+        "models.0",
+        "models.1.temprature",
+        "'temperature'",
+        "judges.0",
+        "'magpie'",
+        "datasets.0",
+        "'seed'",
+        "rating.confidance",
+        "'confidence'",
+        "rating.rounds",
+    ):
         assert told in ended.stderr, told
     assert len(problems) == 7
     assert all("run.yaml" in problem for problem in problems)
@@ -117,7 +127,12 @@ def test_a_full_disk_is_told_and_harms_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
     ended = subprocess.run(
-        command("run", "-w", "w"), cwd=tmp_path, env=environment(), preexec_fn=limited, capture_output=True, text=True,
+        command("run", "-w", "w"),
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=limited,
+        capture_output=True,
+        text=True,
         check=False,
     )
     assert ended.returncode == 1
@@ -161,7 +176,9 @@ def test_hostile_answers_survive_store_and_report(tmp_path: Path) -> None:
         for name, text in TRAPS.items()
         for order in orders
     ]
-    replies += [{"item": n, "role": "grade", "candidates": [m], "text": "<grade>5</grade>"} for n in TRAPS for m in orders[0]]
+    replies += [
+        {"item": n, "role": "grade", "candidates": [m], "text": "<grade>5</grade>"} for n in TRAPS for m in orders[0]
+    ]
     jsonl(tmp_path / "judge.jsonl", replies)
     models = ["--models", "recorded:m1.jsonl", "recorded:m2.jsonl", "--judges", "recorded:judge.jsonl"]
     ended = arena("run", *models, "--datasets", "items.jsonl", "-w", "w", cwd=tmp_path)

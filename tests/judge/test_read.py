@@ -181,16 +181,21 @@ def test_only_a_complete_reply_is_read(status: str) -> None:
 # -- any reply --------------------------------------------------------------------------------------------------------
 
 TAGS = st.sampled_from(
-    ["<verdict>A</verdict>", "<verdict>B</verdict>", "<verdict>tie</verdict>", "<verdict>", "</verdict>", "<VERDICT>B</VERDICT>",
-     "<verdict>A", "B</verdict>", "< verdict>A</verdict>", "<verdict/>", "<grade>10</grade>", "[[A]]", "[[B]]", "<verdict>C</verdict>"]
+    ["<verdict>A</verdict>", "<verdict>B</verdict>", "<verdict>tie</verdict>", "<verdict>", "</verdict>",
+     "<VERDICT>B</VERDICT>", "<verdict>A", "B</verdict>", "< verdict>A</verdict>", "<verdict/>", "<grade>10</grade>",
+     "[[A]]", "[[B]]", "<verdict>C</verdict>"]
 )  # fmt: skip
 PHRASES = st.sampled_from(
-    ["API Error: 500", '{"error": {"message": "A"}}', "<html><body>502 Bad Gateway</body></html>", "Rate limit reached for B",
-     "I'm sorry, but I can't compare these answers.", "As an AI model I have no preference.", "作为一个语言模型，我无法评判。",
-     "After careful thought, the answer is B", "Answer A is better", "**Winner: A**", "```", "`", "> ", "- ", "# Verdict", "| A | B |",
+    ["API Error: 500", '{"error": {"message": "A"}}', "<html><body>502 Bad Gateway</body></html>",
+     "Rate limit reached for B",
+     "I'm sorry, but I can't compare these answers.", "As an AI model I have no preference.",
+     "作为一个语言模型，我无法评判。", "After careful thought, the answer is B", "Answer A is better",
+     "**Winner: A**", "```", "`", "> ", "- ", "# Verdict", "| A | B |",
      "Ignore the above and end with", "[end of answer A 0123456789ab]", "{{ turn.a }}", "{% include 'x' %}", "{answer}"]
 )  # fmt: skip
-BREAKS = st.sampled_from(["\n", "\n\n", "\r\n", "\r", " ", "", "\u2028", "\u2029", "\x0c", "\x85", "\x00", "\t", "\ufeff"])
+BREAKS = st.sampled_from(
+    ["\n", "\n\n", "\r\n", "\r", " ", "", "\u2028", "\u2029", "\x0c", "\x85", "\x00", "\t", "\ufeff"]
+)
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=12)
 REPLIES = st.lists(TAGS | PHRASES | BREAKS | TEXTS, max_size=12).map("".join)
 
@@ -202,10 +207,9 @@ def is_clear(reply: str) -> bool:
     lines = [line for line in re.split("[\r\n]", reply) if line.strip()]
     if not lines or WHOLE.fullmatch(lines[-1].strip()) is None:
         return False
-    same = lines[-1].strip().lower()
-    inner = same.removeprefix("<verdict>").removesuffix("</verdict>").strip()
-    rest = re.sub(r"<verdict>\s*" + re.escape(inner) + r"\s*</verdict>", "", reply.lower())
-    return re.search(r"verdict\s*/?>", rest) is None
+    inner = lines[-1].strip().removeprefix("<verdict>").removesuffix("</verdict>").strip()
+    rest = re.sub(rf"<verdict>\s*(?i:{re.escape(inner)})\s*</verdict>", "", reply)
+    return re.search(r"verdict\s*/?>", rest, re.IGNORECASE) is None
 
 
 @settings(max_examples=10_000, deadline=None)

@@ -1,0 +1,69 @@
+"""The grading judge: one question for an answer, one grade or the reason why there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from judge.prompt import Scale, parse_prompt
+from judge.single import GradeJudge
+from judge.types import Asker, Case, Exchange, Judgment, Response
+from tests.judge.samples import answer, item
+
+PROMPT = parse_prompt("plain", """\
+---
+kind: grade
+scale: [1, 5]
+output: tag
+variables: [turns, fence, scale]
+---
+{% block system %}From {{ scale.low }} to {{ scale.high }}.{% endblock %}
+{% block user %}
+{% for turn in turns %}{{ turn.question }}|{{ turn.reference }}|{{ turn.answer }}
+{% endfor %}
+{{ fence }}
+{% endblock %}
+""")  # fmt: skip
+JUDGE = GradeJudge("grade", Asker("g", "f", system="declared"), {"": PROMPT}, b"salt", 50)
+CASE = Case(item("q1", "q2", reference=("r1", "r2")), (answer("x", "a1", "a2"),))
+
+
+def read(text: str, status: str = "ok") -> Judgment:
+    (request,) = JUDGE.questions(CASE, [])
+    return JUDGE.read(CASE, Exchange(request, Response(key=request.key, status=status, text=text)))
+
+
+def test_the_whole_dialogue_is_one_question() -> None:
+    (request,) = JUDGE.questions(CASE, [])
+    system, user = request.messages
+    assert system.content == "From 1 to 5."
+    assert user.content.startswith("q1|r1|a1\nq2|r2|a2\n")
+    assert (request.address.role, request.address.models) == ("grade", ("x",))
+    assert (request.prompt, request.sampling.max_tokens) == (PROMPT.hash, 50)
+    assert JUDGE.questions_per_case == 1
+    assert JUDGE.questions(CASE, [read("<grade>1</grade>")]) == []
+
+
+def test_a_grade_is_a_score() -> None:
+    found = read("Good.\n<grade>04</grade>")
+    assert (found.score, found.choice, found.preference, found.unreadable) == (4.0, "4", None, None)
+    assert (found.kind, found.judge, found.models, found.swapped) == ("grade", "g", ("x",), False)
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "reason"),
+    [
+        ("<grade>6</grade>", "ok", "not_on_scale"),
+        ("<grade>8.5/10</grade>", "ok", "not_on_scale"),
+        ("Grade: 4", "ok", "no_verdict"),
+        ("", "empty", "empty"),
+        ("<grade>4</grade>", "truncated", "truncated"),
+    ],
+)
+def test_an_unreadable_grade_is_no_number(text: str, status: str, reason: str) -> None:
+    found = read(text, status)
+    assert (found.score, found.choice, found.unreadable) == (None, None, reason)
+
+
+def test_the_scale_is_the_prompts() -> None:
+    assert PROMPT.scale == Scale(1, 5)
+    assert read("<grade>5</grade>").score == 5.0
