@@ -9,6 +9,7 @@ import os
 import reprlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -282,10 +283,10 @@ def _expand_dataset(one: Any, here: Path) -> tuple[dict[str, Any], Path]:
         return known[one].raw, known[one].path.parent
     path = Path(one) if isinstance(one, str | Path) else None
     if path is not None and path.suffix == ".jsonl":
-        if not path.is_file():
+        if not isfile(path):
             raise ConfigError([f"no such file: {path}"])
         return {"name": path.stem, "items": path.name, "format": sniff_format(path)}, path.resolve().parent
-    if path is not None and (path / "dataset.yaml").is_file():
+    if path is not None and isfile(path / "dataset.yaml"):
         folder = path.resolve()
         return placed_prompt(read_mapping(path / "dataset.yaml"), folder), folder
     where = "a name of the catalogue, a .jsonl file or a folder with a dataset.yaml"

@@ -14,6 +14,7 @@ import types
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from os.path import isfile  # False for a name that can't be one, where Path.is_file raises
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def _config_path(name: str) -> Path:
 
 
 def _read_file(path: Path, keys: frozenset[str], including: tuple[Path, ...]) -> Draft:
-    if not path.is_file():
+    if not isfile(path):
         by = f" (included by {including[-1]})" if including else ""
         raise ConfigError([f"{path}: no such file{by}"])
     path = path.resolve()
@@ -80,7 +81,7 @@ def _read_file(path: Path, keys: frozenset[str], including: tuple[Path, ...]) ->
     for name in includes if isinstance(includes, list | tuple) else [includes]:
         if isinstance(name, str | Path):
             beside = path.parent / name
-            draft.update(_read_file(beside if beside.is_file() else _config_path(str(name)), keys, (*including, path)))
+            draft.update(_read_file(beside if isfile(beside) else _config_path(str(name)), keys, (*including, path)))
         else:
             draft.problems.append(f"{path}: include: a file or the name of a suite, or a list of them, not {name!r}")
     for key, value in raw.items():
@@ -175,7 +176,7 @@ def placed_model(value: Any, folder: Path) -> Any:
         return {**value, "path": _joined(value["path"], folder)} if "path" in value else value
     if isinstance(value, str) and value.startswith("recorded:"):
         return "recorded:" + str(_joined(value.removeprefix("recorded:"), folder))
-    if isinstance(value, str | Path) and str(value).endswith((".yaml", ".yml", ".py")) and (folder / value).is_file():
+    if isinstance(value, str | Path) and str(value).endswith((".yaml", ".yml", ".py")) and isfile(folder / value):
         return str(folder / value)
     return value
 
@@ -186,7 +187,7 @@ def _placed_dataset(value: Any, folder: Path) -> Any:
         return placed_prompt(placed, folder)
     if isinstance(value, str | Path) and str(value) not in catalog.entries("datasets"):
         there = folder / value
-        if (there / "dataset.yaml").is_file() or (there.suffix == ".jsonl" and there.is_file()):
+        if isfile(there / "dataset.yaml") or (there.suffix == ".jsonl" and isfile(there)):
             return str(there)
     return value
 
@@ -194,7 +195,7 @@ def _placed_dataset(value: Any, folder: Path) -> Any:
 def placed_prompt(value: Any, folder: Path) -> Any:
     """A judging or a dataset with its prompt's file, if it names one that lies beside it."""
     prompt = value.get("prompt") if isinstance(value, dict) else None
-    if isinstance(prompt, str | Path) and str(prompt).endswith(".md") and (folder / prompt).is_file():
+    if isinstance(prompt, str | Path) and str(prompt).endswith(".md") and isfile(folder / prompt):
         return {**value, "prompt": str(folder / prompt)}
     return value
 
@@ -207,7 +208,7 @@ def _joined(value: Any, folder: Path) -> Any:
 
 def read_models(path: Path, keys: Collection[str]) -> list[dict[str, Any]]:
     """A file of models: a list of declarations, one declaration, or a config with a key `models`. Raises ConfigError."""
-    if not path.is_file():
+    if not isfile(path):
         raise ConfigError([f"{path}: no such file"])
     if path.suffix == ".py":
         raw: Any = _run_python(path.resolve(), frozenset(keys))

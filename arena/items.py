@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
 from collections.abc import Callable
 from decimal import Decimal
@@ -88,7 +89,7 @@ def sniff_format(path: Path) -> Literal["arena", "fastchat"]:
 
 def _find(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
     for path in (spec.root / name, data_dir / name):
-        if path.is_file():
+        if os.path.isfile(path):  # False for a name that can't be one, where Path.is_file raises
             return path
     hint = f" {spec.source}" if spec.source else ""
     raise BadFile(

@@ -118,7 +118,7 @@ def _prediction(item: Item, exchanges: list[Exchange], judgments: list[Judgment]
 
 def _result(rows: list[ScoreRow]) -> dict[str, Any]:
     def scaled(row: ScoreRow, value: float | None) -> float | None:
-        return value * 100 if value is not None and row.is_share else value
+        return value * 100 if value is not None and row.unit == "share" else value
 
     return {
         row.metric: {
@@ -152,7 +152,7 @@ def summary_table(evidence: Evidence, scores: list[ScoreRow]) -> tuple[list[str]
 def _cell(row: ScoreRow) -> str:
     if row.value is None:
         return f"none read of {row.n_asked}"
-    value = f"{row.value * 100:.2f}" if row.is_share else f"{row.value:.2f}"
+    value = f"{row.value * 100:.2f}" if row.unit == "share" else f"{row.value:.2f}"
     return value if row.n_scored == row.n_asked else f"{value} ({row.n_scored}/{row.n_asked})"
 
 

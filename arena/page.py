@@ -33,6 +33,7 @@ from reports.page import (
     ScoreRow,
     Spend,
     TurnView,
+    Unit,
     WinMatrix,
 )
 
@@ -233,17 +234,13 @@ def _categories(items: Sequence[Item], evidence: Evidence) -> list[Categories]:
 
 
 def _scores(evidence: Evidence) -> list[ScoreRow]:
-    found: dict[tuple[str, str, str, str], dict[str, Estimate]] = {}
-    shares = set()
+    found: dict[tuple[str, str, str, str, Unit], dict[str, Estimate]] = {}
     for row in score_rows(evidence):
         estimate = Estimate(row.value, row.low, row.high, row.n_scored, row.n_asked, row.worst, row.best)
-        place = (row.dataset, row.version, row.metric, row.mode)
-        found.setdefault(place, {})[row.model] = estimate
-        if row.is_share:
-            shares.add(place)
+        found.setdefault((row.dataset, row.version, row.metric, row.mode, row.unit), {})[row.model] = estimate
     return [
-        ScoreRow(*place, tuple(values.get(m) for m in evidence.models), unit="share" if place in shares else "grade")
-        for place, values in found.items()
+        ScoreRow(dataset, version, metric, mode, tuple(values.get(model) for model in evidence.models), unit)
+        for (dataset, version, metric, mode, unit), values in found.items()
     ]
 
 

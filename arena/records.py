@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from judge.types import Address, Choice, Exchange, Item, JudgingKind, Judgment, Message, Request, Response, Sampling
 
@@ -51,12 +51,13 @@ class LeftOutCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
-    """A row of `scores`: a metric of one model on one dataset, with its denominator and bounds."""
+    """A row of `scores`: a metric of one model on one dataset, with its denominator and bounds. A share is 0..1."""
 
     dataset: str
     version: str
     metric: str
     mode: str
+    unit: Literal["share", "grade"]
     model: str
     value: float | None
     low: float | None
@@ -65,11 +66,6 @@ class ScoreRow:
     best: float | None
     n_scored: int
     n_asked: int
-
-    @property
-    def is_share(self) -> bool:
-        """Whether the value is a share, 0..1, shown in percent."""
-        return self.metric == "accuracy" or self.metric.endswith("win_rate")
 
 
 def encode(text: str) -> str | bytes:

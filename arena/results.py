@@ -215,7 +215,7 @@ def score_rows(evidence: Evidence) -> list[ScoreRow]:
     """The score table: a line for every dataset, metric and model."""
     rows: list[ScoreRow] = []
 
-    def add(dataset: str, metric: str, model: str, estimate: Estimate | None) -> None:
+    def add(dataset: str, metric: str, kind: JudgingKind, model: str, estimate: Estimate | None) -> None:
         if estimate is None or estimate.n_asked == 0:
             return
         rows.append(
@@ -224,6 +224,7 @@ def score_rows(evidence: Evidence) -> list[ScoreRow]:
                 version=evidence.versions.get(dataset, "-"),
                 metric=metric,
                 mode="gen",
+                unit="grade" if kind == "grade" else "share",
                 model=model,
                 value=estimate.value,
                 low=estimate.low,
@@ -242,11 +243,11 @@ def score_rows(evidence: Evidence) -> list[ScoreRow]:
             shares = win_shares(mine) if kind == "pairwise" else {}
             for model in evidence.models:
                 if kind == "exact":
-                    add(dataset, "accuracy", model, accuracy(mine, model))
+                    add(dataset, "accuracy", kind, model, accuracy(mine, model))
                 elif kind == "grade":
-                    add(dataset, judging, model, grade(mine, model))
+                    add(dataset, judging, kind, model, grade(mine, model))
                 else:
-                    add(dataset, f"{judging}_win_rate", model, shares.get(model))
+                    add(dataset, f"{judging}_win_rate", kind, model, shares.get(model))
     return rows
 
 

@@ -159,6 +159,7 @@ STEPS: tuple[str, ...] = (
         version TEXT NOT NULL,
         metric TEXT NOT NULL,
         mode TEXT NOT NULL,
+        unit TEXT NOT NULL,                      -- share (0..1) or grade
         model TEXT NOT NULL,
         value REAL,
         low REAL,

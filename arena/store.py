@@ -450,7 +450,7 @@ class Store:
                 ],
             )
             self._db.executemany(
-                "INSERT INTO scores VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO scores VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 [
                     (
                         run,
@@ -458,6 +458,7 @@ class Store:
                         row.version,
                         row.metric,
                         row.mode,
+                        row.unit,
                         encode(row.model),
                         row.value,
                         row.low,

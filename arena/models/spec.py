@@ -77,7 +77,8 @@ class OpenAIModel(_Model):
             parts = urlsplit(url)
         except ValueError as error:
             raise ValueError(f"is no URL ({error}); write http://HOST:PORT/v1") from None
-        if "@" in parts.netloc or (not parts.netloc and "@" in url):
+        # A password with "/" in it would end the host for the parser; only a path may have a part that begins with "@".
+        if "@" in parts.netloc or re.search(r"[^/]@", url.partition("?")[0]):
             raise ValueError(
                 "holds a user name or a password: take them out, set a variable to the key and name it in api_key_env (for "
                 "HTTP Basic write headers: {Authorization: Basic $NAME}, with user:password in Base64 in that variable)"
@@ -176,7 +177,7 @@ class RecordedModel(_Model):
     @classmethod
     def _readable(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
         for path in paths:
-            if not path.is_file():
+            if not os.path.isfile(path):  # False for a name that can't be one, where Path.is_file raises
                 raise ValueError(f"no such file: {path}")
         return tuple(path.resolve() for path in paths)
 
