@@ -308,7 +308,7 @@ def _crosscheck(config: RunConfig, draft: Draft, broken: Collection[str]) -> lis
         problems.append("no model given: name a suite or a config, or use --models (see: arena list models)")
     for number, judging in enumerate(config.judging):
         here = f"{draft.origin.get('judging', 'command line')}: judging.{number}"
-        if names.count(names[number]) > 1:
+        if names[number] in names[:number]:
             problems.append(f"{here}.name: {names[number]!r} is used twice: give each judging its own name")
         if names[number] in _OWN_NAMES or names[number].endswith("win_rate"):
             problems.append(f"{here}.name: {names[number]!r} has a meaning of its own in tables: take another")
@@ -332,8 +332,8 @@ def _check_judging(judging: JudgingSpec, here: str, config: RunConfig, broken: C
             problems.append(f"{here}: no judge given: use --judges or the key judges")
     if "models" not in broken:
         problems += _check_names(f"{here}.base_models", judging.base_models, models, "model")
-        if judging.kind == "pairwise" and len(models) < 2:
-            problems.append(f"{here}: a pairwise judging needs two models, this run has {len(models)}")
+        if judging.kind == "pairwise" and len(models) == 1:
+            problems.append(f"{here}: a pairwise judging needs two models, this run has one: {models[0]!r}")
     if "datasets" not in broken:
         problems += _check_names(f"{here}.datasets", judging.datasets, [d.name for d in config.datasets], "dataset")
         exact = {dataset.name for dataset in config.datasets if dataset.task == "exact"}
@@ -404,4 +404,8 @@ def _fields(model: Any, loc: Sequence[int | str]) -> list[str]:
 
 def dump(config: RunConfig) -> str:
     """The resolved config as YAML that `arena run` reads again."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+    values = config.model_dump(mode="json")
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    if yaml.safe_load(text) != values:  # PyYAML loses U+0085 and the like where it does not escape them
+        text = yaml.safe_dump(values, sort_keys=False, width=100)
+    return text

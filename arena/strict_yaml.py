@@ -36,12 +36,11 @@ def load_yaml(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise BadYaml(f"{place}{error.problem or error.context or 'no valid YAML'}") from None
+        raise BadYaml(place + (" ".join(filter(None, (error.context, error.problem))) or "no valid YAML")) from None
     except RecursionError:
         raise BadYaml("nested too deeply") from None
     except UnicodeDecodeError as error:
         raise BadYaml(f"no UTF-8 (byte {error.start + 1}): save the file as UTF-8") from None
-    except (
-        Exception
-    ) as error:  # PyYAML lets ValueError, KeyError and others through for a bad date, number or truth value
+    except Exception as error:
+        # PyYAML lets ValueError, KeyError and others through for a bad date, number or truth value.
         raise BadYaml(f"no valid YAML: {' '.join(str(error).split()) or type(error).__name__}") from None

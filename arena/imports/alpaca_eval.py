@@ -208,9 +208,10 @@ def _check_repeats(annotations: Sequence[Annotation]) -> None:
             problems.append(
                 f"{annotation.place}: the baseline is {annotation.models[0]!r}, in {baseline.place} it is {baseline.models[0]!r}"
             )
-        before = pairs.setdefault((annotation.item.id, annotation.models[1]), annotation.place)
-        if before != annotation.place:
-            problems.append(f"{annotation.place}: {annotation.models[1]!r} is judged on this item already in {before}")
+        pair = (annotation.item.id, annotation.models[1])
+        if pair in pairs:
+            problems.append(f"{annotation.place}: {pair[1]!r} is judged on this item already in {pairs[pair]}")
+        pairs.setdefault(pair, annotation.place)
         for model, output in zip(annotation.models, annotation.outputs, strict=True):
             known, where = answers.setdefault((annotation.item.id, model), (output, annotation.place))
             if known != output:
