@@ -65,12 +65,17 @@ def prompt(name: str) -> Prompt:
 
 
 def language_variants(name: str) -> dict[str, Prompt]:
-    """A prompt and its variants by language: "" is the prompt itself, "zh" is `<name>_zh` where that exists."""
+    """A prompt and its variants by language: "" is the prompt itself, "zh" is `<name>_zh` where that exists.
+
+    Variants of a prompt given as a file lie beside it: `mine.md`, `mine_zh.md`.
+    """
     known = entries("prompts")
+    others = list(known) if name in known else [str(path) for path in Path(name).parent.glob("*.md")]
+    stem = name if name in known else name.removesuffix(".md")
     found = {"": prompt(name)}
-    for other in known:
-        stem, _, language = other.rpartition("_")
-        if stem == name:
+    for other in others:
+        own, _, language = other.removesuffix(".md").rpartition("_")
+        if own == stem:
             found[language] = prompt(other)
     return found
 

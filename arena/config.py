@@ -78,7 +78,7 @@ class RunConfig(Declared):
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
     judging: tuple[JudgingSpec, ...] = ()
     rating: RatingSpec = RatingSpec()
-    seed: int = 0
+    seed: NonNegativeInt = 0
     limit: PositiveInt | None = Field(default=None, description="only the first so many items of each dataset")
     data_dir: Path = Path("data")
     max_num_workers: PositiveInt | None = Field(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from arena.config import RatingSpec
-from arena.paths import safe_name
-from arena.records import Run, ScoreRow
-from arena.results import Evidence, rating_rows, scales_of, score_rows
+from arena.paths import DEFAULT_WORK_DIR, safe_name
+from arena.records import LeftOutCase, Run, ScoreRow
+from arena.results import Evidence, rating_rows, score_rows
 from arena.store import Store
-from judge.types import Exchange, Item, Judgment, digest
+from judge.types import Exchange, Item, Judgment
 
 
 def write_results(store: Store, run: Run, folder: Path) -> Path:
@@ -27,42 +29,67 @@ def write_results(store: Store, run: Run, folder: Path) -> Path:
     _write_predictions(store, run, folder, items, evidence)
     _write_summary(run, folder, evidence, scores)
     report = folder / "report.html"
-    replace_text(report, render(build_page(store, run, items, evidence)))
+    replace_text(
+        report, render(build_page(store, run, items, evidence, again=resume_command(folder.parent, folder.name)))
+    )
     return report
 
 
+def resume_command(work_dir: Path, run: str = "") -> str:
+    """What continues a run of a work dir, the latest where none is named."""
+    where = [] if work_dir == DEFAULT_WORK_DIR else ["-w", str(work_dir)]
+    return shlex.join(["python", "-m", "arena", "run", *where, "-r", *([run] if run else [])])
+
+
 def gather(store: Store, run: Run, items: list[Item] | None = None) -> Evidence:
-    """A run's judgments and what is needed to turn them into numbers."""
+    """A run's judgments and what is needed to turn them into numbers. What it planned and never reached is left out, as such."""
     items = store.items(run.run) if items is None else items
-    config = run.config
-    versions = {}
-    for dataset in config.get("datasets", []):
-        name = dataset["name"]
-        mine = [item for item in items if item.dataset == name]
-        versions[name] = task_version(mine, dataset, run.provenance.get("prompts", {}))
+    judgments, left_out = store.judgments(run.run), store.left_out(run.run)
+    planned = run.provenance.get("planned", [])
     return Evidence(
-        models=tuple(model["abbr"] for model in config.get("models", [])),
-        judgments=tuple(store.judgments(run.run)),
-        left_out=tuple(store.left_out(run.run)),
+        models=tuple(model["abbr"] for model in run.config.get("models", [])),
+        judgments=tuple(judgments),
+        left_out=(*left_out, *_not_reached(planned, items, judgments, left_out)),
         categories=tuple(dict.fromkeys(item.category for item in items if item.category)),
         datasets=tuple(dict.fromkeys(item.dataset for item in items)),
-        scales=scales_of(config.get("judging", [])),
-        versions=versions,
-        rating=RatingSpec.model_validate(config.get("rating", {})),
-        seed=config.get("seed", 0),
+        scales={docket["judging"]: (docket["scale"][0], docket["scale"][1]) for docket in planned if docket["scale"]},
+        versions=run.provenance.get("tasks", {}),
+        rating=RatingSpec.model_validate(run.config.get("rating", {})),
+        seed=run.config.get("seed", 0),
     )
 
 
-def task_version(items: list[Item], dataset: Mapping[str, Any], prompts: Mapping[str, str]) -> str:
-    """Six digits that change with anything that defines a task's prompt: questions, choices, prompt files, answer length."""
-    stem = dataset.get("prompt") or ""
-    return digest(
-        {
-            "items": [[item.id, list(item.turns), [[c.label, c.text] for c in item.choices]] for item in items],
-            "prompts": {name: hash_ for name, hash_ in prompts.items() if stem and name.split("_")[0] == stem},
-            "max_out_len": dataset.get("max_out_len"),
-        }
-    )[:6]
+def _not_reached(
+    planned: Sequence[Mapping[str, Any]],
+    items: Sequence[Item],
+    judgments: Sequence[Judgment],
+    left_out: Sequence[LeftOutCase],
+) -> Iterator[LeftOutCase]:
+    """The judgments that a killed or interrupted run never came to."""
+    heard: Counter[tuple[str, ...]] = Counter()
+    for judgment in judgments:
+        heard[judgment.judging, judgment.judge, judgment.dataset, judgment.item, *sorted(judgment.models)] += 1
+    for case in left_out:
+        heard[case.judging, case.judge, case.dataset, case.item, *sorted(case.models)] += max(case.questions, 1)
+    for docket in planned:
+        judging, judge = docket["judging"], docket["judge"]
+        for item in items:
+            if item.dataset not in docket["datasets"]:
+                continue
+            for models in docket["sides"]:
+                lacking = docket["judgments"] - heard[judging, judge, item.dataset, item.id, *sorted(models)]
+                if lacking > 0:
+                    yield LeftOutCase(
+                        judging=judging,
+                        kind=docket["kind"],
+                        judge=judge,
+                        dataset=item.dataset,
+                        item=item.id,
+                        category=item.category,
+                        models=tuple(models),
+                        reason="not_reached",
+                        questions=lacking,
+                    )
 
 
 def replace_text(path: Path, text: str) -> None:

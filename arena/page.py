@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
+from arena.pipeline import INCOMPLETE
 from arena.ratings import Leaderboard, WinRates
-from arena.records import Reply, Run, decode
+from arena.records import Failed, Reply, Run
 from arena.results import Evidence, accuracy, grade, judge_health, known, score_rows, standings, win_rate, win_shares
 from arena.show import outcome
 from arena.store import Store
@@ -37,27 +38,25 @@ from reports.page import (
     WinMatrix,
 )
 
-_CONTINUE = "`python -m arena run -r`"
 _SETTLED = 0.975
 """Called better from this probability on: what a two-sided interval of 95 % would leave out."""
 
 
-def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence) -> Page:
-    """The report's content."""
+def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence, *, again: str) -> Page:
+    """The report's content. `again` is the command that continues the run."""
     replies = list(store.replies(run.run))
     failures = store.failures(run.run)
     table = standings(evidence)
-    missing = [c for c in evidence.left_out if c.reason in ("answer_missing", "reply_missing")]
-    complete = not failures and not missing
+    missing = sum(max(case.questions, 1) for case in evidence.left_out if case.reason in INCOMPLETE)
     leaders = _leaderboard(evidence, table)
     return Page(
         title=run.title or "Evaluation",
         description=run.description,
         run=run.run,
         created=datetime.fromisoformat(run.started_at).strftime("%Y-%m-%d %H:%M UTC"),
-        complete=complete,
-        notices=tuple(_notices(evidence, table, len(failures), sum(c.questions for c in missing))),
-        headline=_headline(leaders, table),
+        complete=run.status == "complete" and not failures and not missing,
+        notices=(*_gaps(run, len(failures), missing, again), *_notices(evidence, table)),
+        headline=_headline(leaders, table, evidence),
         leaderboard=leaders,
         matrix=None if table is None else _matrix(table.win_rates),
         categories=tuple(_categories(items, evidence)),
@@ -110,12 +109,12 @@ def _leaderboard(evidence: Evidence, table: Leaderboard | None) -> tuple[LeaderR
     )
 
 
-def _headline(leaders: Sequence[LeaderRow], table: Leaderboard | None) -> str:
+def _headline(leaders: Sequence[LeaderRow], table: Leaderboard | None, evidence: Evidence) -> str:
     """The first sentence: who leads, by how much, and how sure that is."""
     if not leaders:
         return "Nothing was scored."
     if table is None:
-        return _unrated(leaders[0])
+        return _unrated(leaders[0], evidence)
     if len(table.rows) < 2 or table.rows[1].rating is None or table.rows[1].component != table.rows[0].component:
         return "There are too few battles to say which model is better."
     first, second = table.rows[0], table.rows[1]
@@ -133,12 +132,14 @@ def _headline(leaders: Sequence[LeaderRow], table: Leaderboard | None) -> str:
     return f"{leads}, but this is not settled: it led in {_resamples(sure, table)}."
 
 
-def _unrated(first: LeaderRow) -> str:
+def _unrated(first: LeaderRow, evidence: Evidence) -> str:
     if first.grade is not None and first.grade.value is not None:
         return f"{first.model} has the best mean grade: {first.grade.value:.2f}."
     if first.exact is not None and first.exact.value is not None:
         return f"{first.model} has the best accuracy: {first.exact.value:.1%}."
-    return "Answers were collected; nothing judged them."
+    if evidence.judgments:
+        return f"No judgment could be read: {len(evidence.judgments)} of {len(evidence.judgments)} are unreadable."
+    return "Answers were collected; nothing has judged them."
 
 
 def _resamples(share: float, table: Leaderboard) -> str:
@@ -151,11 +152,22 @@ def _resamples(share: float, table: Leaderboard) -> str:
     )
 
 
-def _notices(evidence: Evidence, table: Leaderboard | None, failures: int, missing: int) -> list[Notice]:
+def _gaps(run: Run, failures: int, missing: int, again: str) -> list[Notice]:
+    """What keeps a run from being complete, and the command that mends it."""
+    told = {
+        "running": "This run has not ended: it is still going on, or it was killed.",
+        "interrupted": "This run was interrupted.",
+        "failed": "This run ended with an error.",
+    }.get(run.status, "This run is incomplete.")
+    if run.status == "complete" and not failures and not missing:
+        return []
+    return [
+        Notice("error", f"{told} {failures} requests failed and {missing} judgments are missing. To continue: {again}")
+    ]
+
+
+def _notices(evidence: Evidence, table: Leaderboard | None) -> list[Notice]:
     notices = []
-    if failures or missing:
-        gap = f"{failures} requests failed and {missing} judgments are missing"
-        notices.append(Notice("error", f"This run is incomplete: {gap}. To complete it: {_CONTINUE}."))
     if table is not None:
         notices += [Notice("warning", text) for text in table.warnings]
     unread = sum(j.unreadable is not None for j in evidence.judgments)
@@ -244,17 +256,17 @@ def _scores(evidence: Evidence) -> list[ScoreRow]:
     ]
 
 
-def _left_out(replies: Sequence[Reply], failures: Sequence[Any], evidence: Evidence) -> list[LeftOut]:
+def _left_out(replies: Sequence[Reply], failures: Sequence[Failed], evidence: Evidence) -> list[LeftOut]:
     """Everything that is not in a number as it was asked for, by stage, who and reason."""
     rows = []
     answers = Counter(reply.model for reply in replies if reply.address.role == "answer")
-    answers.update(decode(row["model"]) for row in failures if row["role"] == "answer")
+    answers.update(failure.model for failure in failures if failure.address.role == "answer")
     odd = Counter(
         (reply.model, reply.response.status)
         for reply in replies
         if reply.address.role == "answer" and reply.response.status != "ok"
     )
-    odd.update((decode(row["model"]), row["status"]) for row in failures if row["role"] == "answer")
+    odd.update((failure.model, failure.status) for failure in failures if failure.address.role == "answer")
     for (model, status), count in sorted(odd.items()):
         rows.append(LeftOut("answers", model, status, count, answers[model]))
     asked = Counter((j.judging, j.judge) for j in evidence.judgments)
@@ -268,11 +280,11 @@ def _left_out(replies: Sequence[Reply], failures: Sequence[Any], evidence: Evide
     return rows
 
 
-def _spend(replies: Sequence[Reply], failures: Sequence[Any]) -> list[Spend]:
+def _spend(replies: Sequence[Reply], failures: Sequence[Failed]) -> list[Spend]:
     groups: dict[tuple[str, str], list[Reply]] = defaultdict(list)
     for reply in replies:
         groups[reply.model, "candidate" if reply.address.role == "answer" else "judge"].append(reply)
-    failed = Counter((decode(row["model"]), "candidate" if row["role"] == "answer" else "judge") for row in failures)
+    failed = Counter((f.model, "candidate" if f.address.role == "answer" else "judge") for f in failures)
     for who in failed:
         groups.setdefault(who, [])
     return [_spent(model, role, group, failed[model, role]) for (model, role), group in groups.items()]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from pathlib import Path
+
+DEFAULT_WORK_DIR = Path("outputs/default")
 
 _LONGEST = 80
 # Windows takes these for devices, with any ending.

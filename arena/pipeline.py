@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from arena.elicit.dialogue import next_request
 from arena.records import LeftOutCase
@@ -142,10 +141,10 @@ def left_out(judge: Judge, case: Case, reason: str, questions: int) -> LeftOutCa
     )
 
 
-INCOMPLETE = frozenset({"answer_missing", "reply_missing"})
+INCOMPLETE = frozenset({"answer_missing", "reply_missing", "not_reached"})
 """The reasons that make a run incomplete. An empty or filtered answer is an outcome; a missing one is a gap."""
 
 
 def is_complete(cases: Iterable[LeftOutCase], failures: int) -> bool:
     """Whether everything asked for came back."""
-    return failures == 0 and not any(case.reason in INCOMPLETE for case in chain(cases))
+    return failures == 0 and not any(case.reason in INCOMPLETE for case in cases)

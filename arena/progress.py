@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from judge.types import Request, Response
+from reports.text import visible, visible_name
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -47,6 +48,7 @@ class Progress:
         self._last_line = self._started
         self._bars: Bars | None = None
         self._rows: dict[str, TaskID] = {}
+        self._told: set[str] = set()
 
     def __enter__(self) -> Self:
         if not self._verbose and sys.stderr.isatty():
@@ -65,7 +67,9 @@ class Progress:
             )
             width = max(map(len, self.counts), default=0)
             for model, count in self.counts.items():
-                self._rows[model] = self._bars.add_task(model.ljust(width), total=count.total, rate="", note="")
+                self._rows[model] = self._bars.add_task(
+                    visible_name(model).ljust(width), total=count.total, rate="", note=""
+                )
             self._bars.start()
         return self
 
@@ -91,12 +95,17 @@ class Progress:
         what = response.status + (f": {response.error}" if response.failed else "") + ("" if bought else " (stored)")
         self._write_log(f"got {_subject(request)}: {what}")
         if self._verbose:
-            print(f"{_subject(request)}: {what}", file=sys.stderr)
+            self._say(f"{_subject(request)}: {what}")
         self._show(request.model)
 
     def stopped(self, model: str, error: str) -> None:
         self._say(f"{model} stopped: {error}")
         self._write_log(f"stop {model}: {error}")
+
+    def waiting(self, model: str) -> None:
+        if model not in self._told:
+            self._told.add(model)
+            self._say(f"waiting: another run on this store is asking {model} for the same things")
 
     def _show(self, model: str) -> None:
         elapsed = max(time.monotonic() - self._started, 1e-9)
@@ -130,18 +139,22 @@ class Progress:
 
     def _say(self, text: str) -> None:
         if self._bars is not None:
-            self._bars.console.print(text, markup=False, highlight=False)
+            self._bars.console.print(visible(text), markup=False, highlight=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text), file=sys.stderr, flush=True)
 
     def _write_log(self, text: str) -> None:
-        if self._log is not None:
-            stamp = f"{time.monotonic() - self._started:9.3f}"
-            self._log.write(f"{stamp} {text}\n")
+        if self._log is None:
+            return
+        try:
+            self._log.write(f"{time.monotonic() - self._started:9.3f} {visible(text)}\n")
+        except OSError as error:  # a full disk; what matters is stored elsewhere, and says so itself
+            self._log = None
+            self._say(f"no more log: {error.strerror}")
 
 
 def _subject(request: Request) -> str:
     where = request.address
     about = "" if where.role == "answer" else f" {where.role} of {' / '.join(where.models)}"
     turn = f" turn {where.turn + 1}" if where.turn else ""
-    return f"{request.model}{about} on {where.dataset}/{where.item}{turn}"
+    return visible_name(f"{request.model}{about} on {where.dataset}/{where.item}{turn}")

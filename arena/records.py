@@ -34,6 +34,16 @@ class Reply:
     bought: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request of a run to which nothing came back."""
+
+    model: str
+    address: Address
+    status: str
+    error: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOutCase:
     """A case without judgments: which, why, and how many judgments it lacks."""
@@ -159,6 +169,13 @@ def read_exchange(row: sqlite3.Row) -> Exchange:
 
 def read_reply(row: sqlite3.Row) -> Reply:
     return Reply(decode(row["asked_model"]), _address(row), read_response(row), bool(row["bought"]))
+
+
+def read_failed(row: sqlite3.Row) -> Failed:
+    where = Address(
+        decode(row["dataset"]), decode(row["item"]), row["role"], tuple(json.loads(row["models"])), row["turn"]
+    )
+    return Failed(decode(row["model"]), where, row["status"], decode(row["error"]))
 
 
 def _address(row: sqlite3.Row) -> Address:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from arena.config import RatingSpec
 from arena.ratings import Battles, Leaderboard, Row, leaderboard, mean_interval, wilson, win_rates
@@ -102,10 +101,13 @@ def _left_out_battles(evidence: Evidence) -> Counter[tuple[str, str]]:
 
 
 def win_shares(evidence: Evidence) -> dict[str, Estimate]:
-    """Each model's mean win rate over its opponents; empty without a readable battle. Cheaper than `standings`."""
+    """Each model's mean win rate over its opponents; empty where no battle was asked for. Cheaper than `standings`."""
     battles = battles_of(evidence)
     if battles is None:
-        return {}
+        asked: Counter[str] = Counter()
+        for pair, count in _left_out_battles(evidence).items():
+            asked.update(dict.fromkeys(pair, count))
+        return {model: Estimate(None, n_scored=0, n_asked=n, worst=0.0, best=1.0) for model, n in asked.items()}
     rates = win_rates(battles, confidence=evidence.rating.confidence, left_out=_left_out_battles(evidence))
     return {
         model: _estimate(
@@ -280,16 +282,3 @@ def _estimate(
 def known(value: float) -> float | None:
     """A number, or None for the NaN by which the ratings say that there is none."""
     return value if math.isfinite(value) else None
-
-
-def scales_of(judging: Sequence[dict[str, Any]]) -> dict[str, tuple[int, int]]:
-    """The lowest and highest grade of each grading, from its prompt."""
-    from arena import catalog
-
-    found = {}
-    for one in judging:
-        if one.get("kind") == "grade":
-            scale = catalog.prompt(one.get("prompt") or "grade").scale
-            if scale is not None:
-                found[one.get("name") or "grade"] = (scale.low, scale.high)
-    return found

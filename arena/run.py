@@ -15,9 +15,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from arena import catalog, config
 from arena.config import ConfigError, RunConfig
-from arena.items import load_items
+from arena.items import DatasetSpec, load_items
 from arena.models import open_backend
 from arena.models.spec import ModelSpec, RecordedModel
 from arena.pairing import pairs
@@ -30,7 +32,7 @@ from judge.exact import ExactJudge
 from judge.pairwise import PairwiseJudge
 from judge.prompt import Prompt
 from judge.single import GradeJudge
-from judge.types import Item, Judge
+from judge.types import Item, Judge, digest
 
 Mode = Literal["all", "infer", "eval", "viz"]
 
@@ -62,29 +64,34 @@ def execute(
 
     Raises ConfigError, BadFile (items, recordings) before anything is written; StoreError; Interrupted.
     """
+    from arena.output import gather, write_results
+
     items = [item for spec in run_config.datasets for item in _first(load_items(spec, run_config.data_dir), run_config)]
     lines = _open_lines(run_config, mode)
     with Store(work_dir / FILE_NAME) as store:
-        name = store.run(reuse).run if reuse else new_folder(work_dir)
+        name = _continued(store.run(reuse)) if reuse else new_folder(work_dir)
         folder = work_dir / name
-        (folder / "logs" / "infer").mkdir(parents=True, exist_ok=True)
-        (folder / "configs").mkdir(exist_ok=True)
-        (folder / "configs" / "run.yaml").write_text(config.dump(run_config), "utf-8")
-        plan = _plan(name, run_config, items, store.salt, mode, debug)
-        if mode != "viz":
-            announce(f"run {name} in {folder}: {_count(items, 'item')}, {_count(run_config.models, 'model')}")
-            _walk(plan, run_config, lines, store, folder, debug)
-        from arena.output import write_results
-
-        report = write_results(store, store.run(name), folder)
-        complete = is_complete(store.left_out(name), len(store.failures(name)))
-        store.finish_run(name, "complete" if complete else "incomplete")
-        return Outcome(name, folder, complete, report)
+        with store.working_on(name):
+            if mode != "viz":
+                (folder / "logs" / "infer").mkdir(parents=True, exist_ok=True)
+                (folder / "configs").mkdir(exist_ok=True)
+                (folder / "configs" / "run.yaml").write_text(config.dump(run_config), "utf-8")
+                plan = _plan(name, run_config, items, store.salt, mode, debug)
+                announce(f"run {name} in {folder}: {_count(items, 'item')}, {_count(run_config.models, 'model')}")
+                _walk(plan, run_config, lines, store, folder, debug)
+                complete = is_complete(gather(store, store.run(name)).left_out, len(store.failures(name)))
+                store.finish_run(name, "complete" if complete else "incomplete")
+            report = write_results(store, store.run(name), folder)
+            return Outcome(name, folder, store.run(name).status == "complete", report)
 
 
 def _walk(plan: Plan, run_config: RunConfig, lines: dict[str, Line], store: Store, folder: Path, debug: bool) -> None:
     store.start_run(
-        plan.run, run_config.title, run_config.description, run_config.model_dump(mode="json"), provenance(run_config)
+        plan.run,
+        run_config.title,
+        run_config.description,
+        run_config.model_dump(mode="json"),
+        provenance(run_config, plan),
     )
     store.keep_items(plan.run, plan.items)
     totals = {model: plan.questions_of(model) for model in lines}
@@ -95,6 +102,8 @@ def _walk(plan: Plan, run_config: RunConfig, lines: dict[str, Line], store: Stor
             Progress({model: n for model, n in totals.items() if n}, verbose=debug, log=log) as progress,
         ):
             asyncio.run(_walk_until_stopped(plan, lines, store, progress))
+        with contextlib.suppress(ValueError):  # not in threads; asyncio has taken its own handler away again
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         status = "incomplete"  # until the results are written
     except Interrupted:
         status = "interrupted"
@@ -113,6 +122,8 @@ async def _walk_until_stopped(plan: Plan, lines: dict[str, Line], store: Store, 
     def stop() -> None:
         stops.append(1)
         if len(stops) > 1:
+            if sys.stderr.isatty():
+                os.write(2, b"\x1b[?25h\n")  # the progress bars hid the cursor
             os._exit(130)
         task.cancel()
 
@@ -138,6 +149,12 @@ def _count(things: Sequence[object], word: str) -> str:
     return f"{len(things)} {word}" + ("" if len(things) == 1 else "s")
 
 
+def _continued(run: Run) -> str:
+    if "import" in run.config:
+        raise ConfigError([f"run {run.run} was imported: it can't be continued; see `arena rate` and `arena report`"])
+    return run.run
+
+
 def _first(items: list[Item], run_config: RunConfig) -> list[Item]:
     return items[: run_config.limit]
 
@@ -148,7 +165,9 @@ def _open_lines(run_config: RunConfig, mode: Mode) -> dict[str, Line]:
     specs: dict[str, ModelSpec] = {}
     for spec in run_config.models:
         specs[spec.abbr] = spec
-        lines[spec.abbr] = Line(open_backend(spec), free=isinstance(spec, RecordedModel), buys=mode in ("all", "infer"))
+        lines[spec.abbr] = Line(
+            open_backend(spec), free=isinstance(spec, RecordedModel), answers=mode in ("all", "infer")
+        )
     for spec in run_config.judges:
         known = specs.get(spec.abbr)
         if known is None:
@@ -157,8 +176,6 @@ def _open_lines(run_config: RunConfig, mode: Mode) -> dict[str, Line]:
             raise ConfigError(
                 [f"{spec.abbr!r} is declared differently as model and as judge: give one of them another abbr"]
             )
-        else:
-            lines[spec.abbr] = Line(lines[spec.abbr].backend, lines[spec.abbr].free)
     return lines
 
 
@@ -220,7 +237,7 @@ def new_folder(work_dir: Path) -> str:
     raise ConfigError([f"{work_dir}: too many runs begin in one second"])
 
 
-def provenance(run_config: RunConfig) -> dict[str, Any]:
+def provenance(run_config: RunConfig, plan: Plan) -> dict[str, Any]:
     """What else decides the numbers: versions and the hashes of prompts."""
     names = {judging.prompt or judging.kind for judging in run_config.judging}
     names |= {spec.prompt for spec in run_config.datasets if spec.prompt}
@@ -229,10 +246,39 @@ def provenance(run_config: RunConfig) -> dict[str, Any]:
         "versions": versions(),
         "platform": platform.platform(),
         "prompts": prompts,
+        "tasks": {spec.name: task_version(spec, plan.items) for spec in run_config.datasets},
+        "planned": [_planned(docket) for docket in plan.dockets],
         "models": {spec.abbr: spec.fingerprint() for spec in (*run_config.models, *run_config.judges)},
         "seed": run_config.seed,
         "command": " ".join(Path(arg).name if number == 0 else arg for number, arg in enumerate(sys.argv)),
     }
+
+
+def _planned(docket: Docket) -> dict[str, Any]:
+    """What a docket will hear, so that a run that ended early knows what it never reached."""
+    judge = docket.judge
+    scale = next((prompt.scale for prompt in getattr(judge, "prompts", {}).values()), None)
+    return {
+        "judging": judge.judging,
+        "kind": judge.kind,
+        "judge": judge.name,
+        "datasets": sorted(docket.datasets),
+        "sides": [list(models) for models in docket.sides],
+        "judgments": max(judge.questions_per_case, 1),
+        "scale": None if scale is None else [scale.low, scale.high],
+    }
+
+
+def task_version(spec: DatasetSpec, items: Sequence[Item]) -> str:
+    """Six digits that change with anything that defines a task's prompt: questions, choices, prompt files, answer length."""
+    mine = [item for item in items if item.dataset == spec.name]
+    return digest(
+        {
+            "items": [[item.id, list(item.turns), [[c.label, c.text] for c in item.choices]] for item in mine],
+            "prompts": {language: prompt.hash for language, prompt in (_prompts(spec.prompt) or {}).items()},
+            "max_out_len": spec.max_out_len,
+        }
+    )[:6]
 
 
 def versions() -> dict[str, str]:
@@ -251,6 +297,9 @@ def _version(package: str) -> str:
 
 def stored_config(run: Run) -> RunConfig:
     """The config a run was made with, for continuing it. Raises ConfigError for a run that was imported."""
-    if "import" in run.config:
-        raise ConfigError([f"run {run.run} was imported: it can't be continued; see `arena rate` and `arena report`"])
-    return RunConfig.model_validate(run.config)
+    _continued(run)
+    try:
+        return RunConfig.model_validate(run.config)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+        raise ConfigError([f"run {run.run} can't be continued with its own config ({told}): give CONFIG"]) from None

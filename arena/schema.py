@@ -69,7 +69,7 @@ STEPS: tuple[str, ...] = (
         error TEXT NOT NULL,
         created_at TEXT NOT NULL
     );
-    CREATE INDEX failures_run ON failures(run);
+    CREATE INDEX failures_run ON failures(run, key, seq);
 
     CREATE TABLE asked (                         -- which request of a run was answered by which response
         run TEXT NOT NULL,
@@ -80,7 +80,6 @@ STEPS: tuple[str, ...] = (
         item TEXT NOT NULL,
         models TEXT NOT NULL,                    -- JSON list: the candidates concerned, in the order shown
         turn INTEGER NOT NULL,
-        bought INTEGER NOT NULL,                 -- 1 if this run asked the model for it, 0 if it was in the store
         PRIMARY KEY (run, role, dataset, item, model, models, turn, key)
     ) WITHOUT ROWID;
 
@@ -182,10 +181,10 @@ STEPS: tuple[str, ...] = (
         SELECT j.run, j.judging, j.judge, j.unreadable AS reason, j.dataset, j.item, j.model_a, j.model_b, r.text AS reply
         FROM judgments j LEFT JOIN responses r ON r.key = j.key WHERE j.unreadable IS NOT NULL ORDER BY j.seq;
 
-    CREATE VIEW spend AS
-        SELECT a.run, a.model, count(*) AS responses, sum(a.bought) AS bought, sum(r.input_tokens) AS input_tokens,
+    CREATE VIEW spend AS                         -- a response used twice was paid for once; bought: by this very run
+        SELECT a.run, a.model, count(*) AS responses, sum(r.run = a.run) AS bought, sum(r.input_tokens) AS input_tokens,
                sum(r.output_tokens) AS output_tokens, sum(r.cost) AS cost, avg(r.latency_s) AS mean_latency_s
-        FROM asked a JOIN responses r ON r.key = a.key GROUP BY a.run, a.model;
+        FROM (SELECT DISTINCT run, model, key FROM asked) a JOIN responses r ON r.key = a.key GROUP BY a.run, a.model;
     """,
 )
 """`STEPS[v]` brings a store of version v to version v + 1; `len(STEPS)` is the version this program writes."""

@@ -9,7 +9,7 @@ from arena.records import Run
 from arena.store import Store
 from judge.aggregate import Verdict, verdicts
 from judge.types import Exchange, Item, JudgingKind, Judgment
-from reports.text import visible
+from reports.text import visible, visible_name
 
 
 def describe(store: Store, run: Run, name: str, *, models: Sequence[str] = (), questions: bool = False) -> str:
@@ -23,7 +23,7 @@ def describe(store: Store, run: Run, name: str, *, models: Sequence[str] = (), q
             raise LookupError(f"{model!r} has no answer to {item.id!r} in run {run.run}{nearest(model, known)}")
     if models:
         judgments = [j for j in judgments if set(j.models) <= set(models)]
-    parts = [f"{item.dataset}/{item.id}   category {item.category or '-'}   run {run.run}"]
+    parts = [visible_name(f"{item.dataset}/{item.id}   category {item.category or '-'}   run {run.run}")]
     parts += _question(item)
     for model in [m for m in sorted(known) if not models or m in models]:
         for exchange in mine:
@@ -36,10 +36,9 @@ def describe(store: Store, run: Run, name: str, *, models: Sequence[str] = (), q
     if found:
         parts.append(_headed("verdicts", "\n".join(_verdict(verdict) for verdict in found)))
     for failure in store.failures(run.run):
-        if failure["item"] == item.id and failure["dataset"] == item.dataset:
-            parts.append(
-                _headed(f"missing: {failure['model']} ({failure['role']})", f"{failure['status']}: {failure['error']}")
-            )
+        if (failure.address.dataset, failure.address.item) == (item.dataset, item.id):
+            title = f"missing: {failure.model} ({failure.address.role})"
+            parts.append(_headed(title, f"{failure.status}: {failure.error}"))
     return "\n\n".join(parts)
 
 
@@ -54,7 +53,12 @@ def _find(items: Sequence[Item], name: str) -> Item:
 
 def _headed(title: str, text: str) -> str:
     # Control characters are made visible: an answer must not be able to steer the reader's terminal.
-    return f"{'─' * 3} {title} {'─' * max(3, 96 - len(title))}\n{visible(text)}"
+    return f"{_ruled(title)}\n{visible(text)}"
+
+
+def _ruled(title: str) -> str:
+    shown = visible_name(title)
+    return f"{'─' * 3} {shown} {'─' * max(3, 96 - len(shown))}"
 
 
 def _question(item: Item) -> list[str]:
@@ -80,7 +84,7 @@ def _judgment(judgment: Judgment, exchange: Exchange | None, questions: bool) ->
     shown = f"A = {judgment.models[0]}, B = {judgment.models[1]}" if len(judgment.models) > 1 else judgment.models[0]
     title = f"{judgment.judging} by {judgment.judge}: {shown}: {outcome(judgment)}"
     if exchange is None or judgment.kind == "exact":
-        return [f"{'─' * 3} {title}"]
+        return [_ruled(title)]
     asked = []
     if questions:
         asked = [_headed(f"asked of {judgment.judge} ({m.role})", m.content) for m in exchange.request.messages]

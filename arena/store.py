@@ -8,6 +8,7 @@ passed, and read back unchanged.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sqlite3
 import time
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from filelock import FileLock, Timeout
 
 from arena.records import (
+    Failed,
     LeftOutCase,
     Reply,
     Run,
@@ -28,6 +30,7 @@ from arena.records import (
     encode,
     item_json,
     read_exchange,
+    read_failed,
     read_item,
     read_judgment,
     read_reply,
@@ -67,12 +70,18 @@ class Store:
             raise StoreError(f"{path}: there is no store here yet; `arena run` makes one (another work dir: -w DIR)")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+            if not create and not os.access(path.parent, os.W_OK):
+                # A finished store on a read-only disk can still be looked at.
+                self._db = sqlite3.connect(
+                    f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None
+                )
+            else:
+                self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+                self._db.execute("PRAGMA busy_timeout = 60000")
+                self._use_wal()
+                # A killed process loses nothing under NORMAL; only a power cut may cost the last moments.
+                self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA busy_timeout = 60000")
-            self._use_wal()
-            # A killed process loses nothing under NORMAL; only a power cut may cost the last moments.
-            self._db.execute("PRAGMA synchronous = NORMAL")
             migrate(self._db, path)
         except NewerStore as error:
             raise StoreError(f"{path}: {error}: upgrade arena, or use another work dir (-w DIR)") from None
@@ -160,6 +169,22 @@ class Store:
                     (*values, _now()),
                 )
 
+    @contextmanager
+    def working_on(self, run: str) -> Iterator[None]:
+        """Keeps other processes from working on the same run. Raises StoreError where one does."""
+        lock = FileLock(self._lock_file(f"run-{run}"), timeout=0)
+        Path(lock.lock_file).parent.mkdir(exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            told = "another process is working on it: wait for it, or start a new run without -r"
+            raise StoreError(f"run {run}: {told}") from None
+        try:
+            yield
+        finally:
+            lock.release()
+            Path(lock.lock_file).unlink(missing_ok=True)
+
     def finish_run(self, run: str, status: str) -> None:
         with self._transaction():
             self._db.execute("UPDATE runs SET status = ?, finished_at = ? WHERE run = ?", (status, _now(), run))
@@ -222,14 +247,17 @@ class Store:
         row = self._db.execute("SELECT * FROM responses WHERE key = ?", (key,)).fetchone()
         return None if row is None else read_response(row)
 
-    def keep(self, run: str, request: Request, response: Response) -> None:
-        """Commits what came back, and that this run asked for it. An error goes to `failures`, never to `responses`."""
+    def keep(self, run: str, request: Request, response: Response) -> Response:
+        """Commits what came back, and that this run asked for it; returns what the store holds, which is what came first.
+
+        An error goes to `failures`, never to `responses`.
+        """
         with self._transaction():
-            self._db.execute("DELETE FROM claims WHERE key = ?", (request.key,))
+            self._db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (request.key, self._owner_name))
             if response.failed:
                 self._keep_failure(run, request, response)
-                return
-            self._db.execute(
+                return response
+            inserted = self._db.execute(
                 "INSERT OR IGNORE INTO responses(key, run, model, kind, role, dataset, item, turn, status, text, reasoning, "
                 "finish_reason, logprobs, input_tokens, output_tokens, cached_tokens, cost, latency_s, attempts, request, "
                 "created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -257,17 +285,18 @@ class Store:
                     _now(),
                 ),
             )
-            self._note_asked(run, request, bought=True)
+            self._note_asked(run, request)
+        return response if inserted.rowcount else self.response(request.key) or response
 
     def note_asked(self, run: str, request: Request) -> None:
         """Records that a request of this run was answered from the store."""
         with self._transaction():
-            self._note_asked(run, request, bought=False)
+            self._note_asked(run, request)
 
-    def _note_asked(self, run: str, request: Request, *, bought: bool) -> None:
+    def _note_asked(self, run: str, request: Request) -> None:
         where = request.address
         self._db.execute(
-            "INSERT OR IGNORE INTO asked VALUES (?,?,?,?,?,?,?,?,?)",
+            "INSERT OR IGNORE INTO asked VALUES (?,?,?,?,?,?,?,?)",
             (
                 run,
                 request.key,
@@ -277,7 +306,6 @@ class Store:
                 encode(where.item),
                 json.dumps(where.models),
                 where.turn,
-                int(bought),
             ),
         )
 
@@ -316,7 +344,7 @@ class Store:
         """What came back in a run, without the questions, which are most of a store's bytes."""
         rows = self._db.execute(
             "SELECT r.key, r.status, r.text, '' AS reasoning, r.finish_reason, NULL AS logprobs, r.input_tokens, "
-            f"r.output_tokens, r.cached_tokens, r.cost, r.latency_s, r.attempts, a.bought, {_ASKED} "
+            f"r.output_tokens, r.cached_tokens, r.cost, r.latency_s, r.attempts, r.run = a.run AS bought, {_ASKED} "
             "FROM asked a JOIN responses r ON r.key = a.key WHERE a.run = ? "
             "ORDER BY a.dataset, a.item, a.role, a.models, a.model, a.turn",
             (run,),
@@ -324,13 +352,15 @@ class Store:
         for row in rows:
             yield read_reply(row)
 
-    def failures(self, run: str) -> list[sqlite3.Row]:
-        """What failed in a run and stayed open: one row a request, the last failure of each."""
-        return self._db.execute(
-            "SELECT f.* FROM failures f WHERE f.run = ? AND f.seq = (SELECT max(seq) FROM failures g WHERE g.run = f.run "
-            "AND g.key = f.key) AND NOT EXISTS (SELECT 1 FROM responses r WHERE r.key = f.key) ORDER BY f.seq",
+    def failures(self, run: str) -> list[Failed]:
+        """What failed in a run and stayed open: the last failure of each request, for each place that it was asked for."""
+        rows = self._db.execute(
+            "SELECT * FROM failures WHERE seq IN (SELECT max(seq) FROM failures WHERE run = ? "
+            "GROUP BY key, role, dataset, item, model, models, turn) "
+            "AND NOT EXISTS (SELECT 1 FROM responses r WHERE r.key = failures.key) ORDER BY seq",
             (run,),
-        ).fetchall()
+        )
+        return [read_failed(row) for row in rows]
 
     # -- items and what is derived from responses --------------------------------------------------------------------
 

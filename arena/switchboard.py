@@ -17,6 +17,7 @@ from arena.store import Store
 from judge.types import Request, Response
 
 _POLL_S = 0.2
+_LONG_S = 10.0
 _GRACE_S = 3.0
 
 
@@ -29,21 +30,26 @@ class Watcher(Protocol):
 
     def stopped(self, model: str, error: str) -> None: ...
 
+    def waiting(self, model: str) -> None:
+        """Another run on this store has been asking `model` for the same thing for some time."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A model of the run. `free` ones are never claimed against other runs; `buys` is False where only the store may answer."""
+    """A model of the run. `free` ones are never claimed against other runs; without `answers` it is asked for judgments
+    only, and what it answered as a candidate must be in the store.
+    """
 
     backend: Generates
     free: bool = False
-    buys: bool = True
+    answers: bool = True
 
 
 class Switchboard:
     """Use as an async context manager around the run's walk."""
 
     def __init__(self, store: Store, run: str, lines: Mapping[str, Line], watcher: Watcher) -> None:
-        self.failures = 0
         self._store = store
         self._run = run
         self._lines = lines
@@ -51,6 +57,7 @@ class Switchboard:
         self._queues: dict[str, asyncio.Queue[Request | None]] = {name: asyncio.Queue() for name in lines}
         self._stopped: dict[str, ModelStopped] = {}
         self._open: dict[str, tuple[Request, asyncio.Future[Response]]] = {}
+        self._asked: set[str] = set()
         self._pumps: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -82,7 +89,9 @@ class Switchboard:
         waiting = self._open.get(request.key)
         if waiting is not None:
             response = await asyncio.shield(waiting[1])
-            if not response.failed:
+            if response.failed:
+                self._store.keep(self._run, request, response)
+            else:
                 self._store.note_asked(self._run, request)
             self._watcher.arrived(request, response, bought=False)
             return response
@@ -90,25 +99,40 @@ class Switchboard:
         if stored is not None:
             return self._found(request, stored)
         line = self._lines[request.model]
-        if not line.buys:
-            missing = "the store holds no response and this mode asks for none: run without -m eval first"
+        if request.address.role == "answer" and not line.answers:
+            missing = "the store holds no answer and this mode asks for none: run without -m eval first"
             return self._failed(request, "error:not_collected", missing)
         if request.model in self._stopped:
             return self._refused(request)
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        # Whoever waits may be cancelled before a fault reaches it; asyncio would then print the fault for each of them.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._open[request.key] = (request, future)
-        while not line.free and not self._store.claim(request.key):
-            # Another run on this store is asking for the same thing: its response will do.
-            await asyncio.sleep(_POLL_S)
-            stored = self._store.response(request.key)
+        if not line.free:
+            stored = await self._claim(request)
             if stored is not None:
                 self._settle(request.key, stored)
                 return self._found(request, stored)
         if request.model in self._stopped:
             return self._refused(request)
         self._watcher.asked(request)
+        self._asked.add(request.key)
         self._queues[request.model].put_nowait(request)
         return await future
+
+    async def _claim(self, request: Request) -> Response | None:
+        """Takes the right to ask; or waits for the response of another run on this store that is asking for the same thing."""
+        begun = asyncio.get_running_loop().time()
+        while not self._store.claim(request.key):
+            if request.model in self._stopped:
+                return None
+            if asyncio.get_running_loop().time() - begun > _LONG_S:
+                self._watcher.waiting(request.model)
+            await asyncio.sleep(_POLL_S)
+            stored = self._store.response(request.key)
+            if stored is not None:
+                return stored
+        return None
 
     def _found(self, request: Request, stored: Response) -> Response:
         self._store.note_asked(self._run, request)
@@ -132,8 +156,9 @@ class Switchboard:
         except ModelStopped as stop:
             self._stopped[name] = stop
             self._watcher.stopped(name, str(stop))
-            for key, request in [(key, open_[0]) for key, open_ in self._open.items() if open_[0].model == name]:
-                if key in self._open:
+            # Those that wait for a claim find out by themselves.
+            for request in [open_[0] for open_ in self._open.values() if open_[0].model == name]:
+                if request.key in self._asked:
                     self._failed(request, stop.status, str(stop))
         except asyncio.CancelledError:
             raise
@@ -149,12 +174,12 @@ class Switchboard:
             yield request
 
     def _arrived(self, request: Request, response: Response) -> None:
-        self._store.keep(self._run, request, response)
-        self.failures += response.failed
+        response = self._store.keep(self._run, request, response)
         self._watcher.arrived(request, response, bought=True)
         self._settle(request.key, response)
 
     def _settle(self, key: str, response: Response) -> None:
+        self._asked.discard(key)
         waiting = self._open.pop(key, None)
         if waiting is not None and not waiting[1].done():
             waiting[1].set_result(response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -60,6 +61,8 @@ def main() -> None:
         # Model output may hold what this terminal's encoding can't show; it must not end the program.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    # Asked to end, the program ends as it does for Ctrl-C: softly where it can.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         group.main(prog_name="arena", standalone_mode=False)
     except click.exceptions.Exit as done:

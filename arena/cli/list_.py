@@ -27,12 +27,15 @@ def command(kind: str, words: tuple[str, ...], work_dir: Path) -> None:
         from arena.catalog import matching
 
         rows = [(entry.name, entry.description) for entry in matching(kind, words)]  # type: ignore[arg-type]
+    from reports.text import visible_name
+
     if not rows:
         asked = f" that match {' '.join(words)!r}" if words else ""
         click.echo(f"no {kind}{asked}", err=True)
         raise SystemExit(1)
     width = max(len(name) for name, _ in rows)
     for name, description in rows:
+        description = visible_name(description)
         click.echo(f"{name:<{width}}  {description}".rstrip())
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from arena.paths import DEFAULT_WORK_DIR
+
 if TYPE_CHECKING:
     from arena.store import Store
 
@@ -17,7 +19,7 @@ WORK_DIR = click.option(
     "-w",
     "--work-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("outputs/default"),
+    default=DEFAULT_WORK_DIR,
     show_default=True,
     help="Folder of the store and of the runs.",
 )
@@ -52,6 +54,8 @@ def spread(args: Sequence[str], several: Collection[str]) -> list[str]:
 @contextmanager
 def told() -> Iterator[None]:
     """Turns what the rooms below raise for a user's mistake into messages: exit code 2 for bad input, 1 for the rest."""
+    import sqlite3
+
     from arena.config import ConfigError
     from arena.jsonl import BadFile
     from arena.store import StoreError
@@ -68,6 +72,10 @@ def told() -> Iterator[None]:
         sys.exit(2)
     except StoreError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except sqlite3.DatabaseError as error:
+        remedy = "restore a copy, or try `sqlite3 arena.db .recover`"
+        click.echo(f"error: the store is damaged: {error}; {remedy}", err=True)
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

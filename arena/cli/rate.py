@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 @click.option("--by-category", is_flag=True, help="A table for each category too.")
 @click.option("--judge", help="Only judgments of this judge.")
 @click.option("--anchor", metavar="MODEL", help="Fix this model's rating instead of the mean.")
-@click.option("--anchor-rating", type=float, default=1000.0, show_default=True, help="The rating it is fixed at.")
+@click.option(
+    "--anchor-rating",
+    type=click.FloatRange(-1e9, 1e9),
+    default=1000.0,
+    show_default=True,
+    help="The rating it is fixed at.",
+)
 @click.option("--rounds", type=click.IntRange(min=1), default=1000, show_default=True, help="Resamples of the prompts.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the resamples.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the resamples.")
 @click.option(
     "--format",
     "form",
@@ -45,6 +51,9 @@ def command(
     work_dir: Path,
 ) -> None:
     """Rate the models of RUN (default: the latest) again from its stored judgments. Nothing stored is changed."""
+    from pydantic import ValidationError
+
+    from arena.config import RatingSpec
     from arena.nearest import nearest
     from arena.output import gather
 
@@ -59,7 +68,12 @@ def command(
         ):
             if name is not None and name not in known:
                 raise click.UsageError(f"{option}: run {found.run} has no {name!r}{nearest(name, known)}")
-        spec = evidence.rating.model_copy(update={"anchor": anchor, "anchor_rating": anchor_rating, "rounds": rounds})
+        changed = {"anchor": anchor, "anchor_rating": anchor_rating, "rounds": rounds}
+        try:
+            spec = RatingSpec.model_validate({**evidence.rating.model_dump(), **changed})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise click.UsageError(f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}") from None
         evidence = replace(evidence, rating=spec, seed=seed)
         if judge is not None:
             evidence = replace(
@@ -94,9 +108,10 @@ def _show(tables: list[tuple[str, Evidence, Leaderboard]], run: str, form: str) 
         click.echo(to_csv(list(rows[0]), cells), nl=False)
     else:
         from arena.cli.tables import echo_leaderboard
+        from reports.text import visible_name
 
         for number, (name, part, table) in enumerate(tables):
-            click.echo(("\n" if number else "") + (f"{name}:" if name else f"run {run}:"))
+            click.echo(("\n" if number else "") + (f"{visible_name(name)}:" if name else f"run {run}:"))
             echo_leaderboard(part, table)
 
 

@@ -18,13 +18,13 @@ from arena.cli.options import WORK_DIR, SeveralValues, told
 @click.option(
     "--datasets", multiple=True, metavar="NAME...", help="Datasets: catalogue names, .jsonl files or folders."
 )
-@click.option("--base-url", metavar="URL", help="Server of the openai: models named on this command line.")
+@click.option("--base-url", metavar="URL", help="Server of the openai models that are given by name.")
 @click.option("--api-key-env", metavar="NAME", help="Environment variable that holds their key.")
 @click.option(
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where datasets that are not shipped lie."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many items of each dataset.")
-@click.option("--seed", type=int, help="Seed of everything drawn.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of everything drawn.")
 @WORK_DIR
 @click.option(
     "-m",
@@ -71,6 +71,7 @@ def command(
     Exit code: 0 complete, 1 incomplete or failed, 2 wrong usage, 130 interrupted.
     """
     from arena.config import load
+    from arena.output import resume_command
     from arena.run import Interrupted, execute, stored_config
     from arena.store import FILE_NAME, Store
 
@@ -115,19 +116,15 @@ def command(
                 debug=debug,
                 announce=lambda text: click.echo(text, err=True),
             )
-        except Interrupted:
-            click.echo(f"interrupted; what had come is kept: continue with `{_continue(work_dir)}`", err=True)
+        except (Interrupted, KeyboardInterrupt):
+            click.echo(f"interrupted; what had come is kept: continue with `{resume_command(work_dir)}`", err=True)
             sys.exit(130)
     from arena.cli.tables import print_summary
 
     print_summary(work_dir, outcome.run)
     if not outcome.complete:
-        click.echo(f"INCOMPLETE: ask again for what is missing with `{_continue(work_dir, outcome.run)}`", err=True)
+        again = resume_command(work_dir, outcome.run)
+        click.echo(f"INCOMPLETE: ask again for what is missing with `{again}`", err=True)
     if outcome.report is not None:
         click.echo(str(outcome.report))
     sys.exit(0 if outcome.complete else 1)
-
-
-def _continue(work_dir: Path, run: str = "") -> str:
-    where = "" if work_dir == Path("outputs/default") else f" -w {work_dir}"
-    return f"python -m arena run{where} -r{' ' + run if run else ''}"

@@ -10,6 +10,7 @@ import click
 from arena.ratings import Leaderboard, Row
 from arena.results import Evidence, accuracy, grade, win_rate
 from reports.page import Estimate
+from reports.text import visible_name
 
 
 def print_summary(work_dir: Path, run: str) -> None:
@@ -23,7 +24,7 @@ def print_summary(work_dir: Path, run: str) -> None:
         evidence = gather(store, found)
     table = standings(evidence)
     if table is not None:
-        click.echo(f"{found.title or 'Leaderboard'}: run {found.run}\n")
+        click.echo(visible_name(f"{found.title or 'Leaderboard'}: run {found.run}") + "\n")
         echo_leaderboard(evidence, table)
     scores = score_rows(evidence)
     if scores:

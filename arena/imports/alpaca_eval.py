@@ -110,6 +110,7 @@ def _read_row(row: Any, place: str, name: str | None) -> Annotation:
     reply, logprobs = _reply(completion)
     if reply is None and not (preference == 1.5 and outputs[0] == outputs[1]):
         raise ValueError("no judge reply ('raw_completion'), and the answers are not the same text")
+    exact, swapped = _as_shown(logprobs, float(preference))
     return Annotation(
         place=place,
         item=Item(
@@ -123,8 +124,8 @@ def _read_row(row: Any, place: str, name: str | None) -> Annotation:
         judge=str(row.get("annotator") or "annotator"),
         reply=reply,
         logprobs=logprobs,
-        preference=2.0 - preference,
-        swapped=_was_swapped(logprobs, float(preference)),
+        preference=2.0 - exact,
+        swapped=swapped,
         cost=_number(row.get("price_per_example")),
         seconds=_number(row.get("time_per_example")),
     )
@@ -151,22 +152,25 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _was_swapped(logprobs: Any, preference: float) -> bool:
-    """Whether output_2 was shown first, from the probabilities of "m" (the first shown) and "M". False where there are none."""
+def _as_shown(logprobs: Any, preference: float) -> tuple[float, bool]:
+    """The preference (1..2) by the probabilities of "m" (shown first) and "M", and whether output_2 was shown first.
+
+    Without such probabilities it is the file's, in an order that is not known. Raises ValueError where the file's is not
+    what the log-probabilities give in either order.
+    """
     if not isinstance(logprobs, dict) or not logprobs.get("content"):
-        return False
+        return preference, False
     try:
         tops = {top["token"]: math.exp(min(top["logprob"], 0.0)) for top in logprobs["content"][0]["top_logprobs"]}
     except (TypeError, KeyError, IndexError):
         raise ValueError("'raw_completion' has log-probabilities in a form that is not the API's") from None
     first, second = tops.get("m", 0.0), tops.get("M", 0.0)
     if first + second == 0.0:
-        return False
+        return preference, False
     shown = 2.0 - first / (first + second)
-    if abs(shown - preference) <= _TOLERANCE:
-        return False
-    if abs(3.0 - shown - preference) <= _TOLERANCE:
-        return True
+    for exact, swapped in ((shown, False), (3.0 - shown, True)):
+        if abs(exact - preference) <= _TOLERANCE:
+            return exact, swapped
     raise ValueError(
         f"preference {preference} is not what the log-probabilities give ({shown:.6f}, or {3 - shown:.6f} mirrored)"
     )
@@ -188,7 +192,9 @@ def import_run(
         "judging": [{"name": JUDGING, "kind": "pairwise"}],
     }
     with store.together():
-        store.start_run(run, "AlpacaEval annotations", f"imported from {len(files)} file(s)", config, provenance)
+        tasks = {DATASET: digest([[item.id, list(item.turns)] for item in items.values()])[:6]}
+        told = f"imported from {len(files)} file" + ("" if len(files) == 1 else "s")
+        store.start_run(run, "AlpacaEval annotations", told, config, {**provenance, "tasks": tasks})
         store.keep_items(run, items.values())
         for annotation in annotations:
             _keep(store, run, annotation)

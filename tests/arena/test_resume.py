@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from arena.store import Store
+from judge.types import Address, Asker, Message, Response
 from tests.program import SHARED, arena, start
 from tests.servers.openai_server import Server, serve
 
@@ -83,9 +84,9 @@ def test_running_again_buys_nothing(server: Server, questions: Path, tmp_path: P
     second = arena("run", *flags(server, questions), "-w", "w", cwd=tmp_path)
     assert second.returncode == 0, second.stderr
     assert len(server.ledger()) == EXPECTED
-    assert rows(tmp_path / "w", "SELECT count(*), sum(bought) FROM asked WHERE run = (SELECT run FROM latest)") == [
-        (EXPECTED, 0)
-    ]
+    first_run, second_run = (run for (run,) in rows(tmp_path / "w", "SELECT run FROM runs ORDER BY seq"))
+    bought = dict(rows(tmp_path / "w", "SELECT run, sum(bought) FROM spend GROUP BY run"))
+    assert bought == {first_run: EXPECTED, second_run: 0}
     assert len(rows(tmp_path / "w", "SELECT * FROM runs")) == 2
 
 
@@ -195,3 +196,98 @@ def test_nobody_listens(questions: Path, tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "http://127.0.0.1:9/v1" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_killed_run_never_says_complete(server: Server, questions: Path, tmp_path: Path) -> None:
+    """What was never reached is missing: in the report, in the denominators and in the exit code, however it is looked at."""
+    process = start("run", *flags(server, questions), "-w", "w", cwd=tmp_path)
+    while not rows_or_none(tmp_path / "w", "SELECT * FROM judgments LIMIT 1 OFFSET 20") and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    heard = rows(tmp_path / "w", "SELECT count(*) FROM judgments WHERE kind = 'pairwise'")[0][0]
+    assert heard < ITEMS * 2
+    report = arena("report", "-w", "w", cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    page = (tmp_path / report.stdout.strip()).read_text("utf-8")
+    assert "it was killed" in page
+    assert "not_reached" in page
+    assert "python -m arena run -w w -r" in page
+    shown = arena("run", "-m", "viz", "-r", "-w", "w", cwd=tmp_path)
+    assert shown.returncode == 1
+    assert f"{heard}/{ITEMS * 2}" in shown.stdout
+    assert rows(tmp_path / "w", "SELECT status FROM runs") == [("running",)]
+
+
+def rows_or_none(work_dir: Path, sql: str) -> list[tuple[Any, ...]]:
+    try:
+        return rows(work_dir, sql)
+    except sqlite3.OperationalError:  # the store is only being made
+        return []
+
+
+def test_a_run_that_is_going_on_is_left_alone(questions: Path, tmp_path: Path) -> None:
+    with serve(latency=0.2, ledger=tmp_path / "l.jsonl") as slow:
+        first = start("run", *flags(slow, questions), "-w", "w", cwd=tmp_path)
+        while len(slow.ledger()) < 30 and first.poll() is None:
+            time.sleep(0.01)
+        second = arena("run", "-r", "-w", "w", cwd=tmp_path)
+        assert second.returncode == 1
+        assert "another process is working on it" in second.stderr
+        _, errors = first.communicate(timeout=120)
+        assert first.returncode == 0, errors
+    assert rows(tmp_path / "w", "SELECT count(*) FROM judgments") == [(ITEMS * 4,)]
+
+
+def test_one_run_does_not_give_away_what_another_is_asking(questions: Path, tmp_path: Path) -> None:
+    """A run that only judges fails for want of answers while another collects them: they are still bought once."""
+    with serve(latency=3.0, ledger=tmp_path / "l.jsonl") as slow:
+        call = ["run", "--models", "openai:cand-a", "--datasets", str(questions), "--base-url", slow.url, "-w", "w"]
+        call += ["--limit", "5"]
+        first = start(*call, cwd=tmp_path)
+        while slow.stats()["peak"] < 5 and first.poll() is None:
+            time.sleep(0.02)
+        only_judging = arena(*call, "-m", "eval", cwd=tmp_path)
+        assert only_judging.returncode == 1
+        second = start(*call, cwd=tmp_path)
+        ended = [process.communicate(timeout=120) for process in (first, second)]
+        assert (first.returncode, second.returncode) == (0, 0), ended
+        assert len(slow.ledger()) == 10, "two turns of five items, once"
+
+
+def test_eval_buys_no_answers_even_of_a_model_that_judges(server: Server, questions: Path, tmp_path: Path) -> None:
+    call = ["run", "--models", "openai:a", "openai:b", "--judges", "openai:a", "--datasets", str(questions)]
+    ended = arena(*call, "--base-url", server.url, "-m", "eval", "-w", "w", cwd=tmp_path)
+    assert ended.returncode == 1
+    assert server.ledger() == []
+
+
+def test_a_failure_is_told_wherever_it_hurts(tmp_path: Path) -> None:
+    """Items with the same question share a request; where it fails, each of them says so."""
+    items = tmp_path / "items.jsonl"
+    items.write_text("".join(json.dumps({"id": f"i{n}", "question": f"What is {n % 2}?"}) + "\n" for n in range(6)))
+    plan = {"rates": {"context400": 0.0}, "models": {"dead": {"rates": {"auth401": 1.0}}}}
+    with serve(plan=plan, ledger=tmp_path / "l.jsonl") as server:
+        call = ["run", "--models", "openai:dead", "--datasets", str(items), "--base-url", server.url, "-w", "w"]
+        assert arena(*call, cwd=tmp_path).returncode == 1
+    for item in ("i0", "i5"):
+        shown = arena("show", item, "-w", "w", cwd=tmp_path)
+        assert "missing: dead (answer)" in shown.stdout
+        assert "error:auth" in shown.stdout
+    report = arena("report", "-w", "w", cwd=tmp_path).stdout.strip()
+    assert "6 requests failed" in (tmp_path / report).read_text("utf-8")
+
+
+def test_many_failures_are_counted_quickly(tmp_path: Path) -> None:
+    """20,000 failures in well under the time that comparing each with each would take."""
+    with Store(tmp_path / "arena.db") as store:
+        store.start_run("r", "", "", {}, {})
+        asker = Asker("m", "f")
+        with store.together():
+            for n in range(20_000):
+                request = asker.request([Message("user", str(n))], Address("d", str(n), "answer", ("m",)))
+                for _ in range(2):
+                    store.keep("r", request, Response(key=request.key, status="error:server", error="x"))
+        begun = time.process_time()
+        assert len(store.failures("r")) == 20_000
+        assert time.process_time() - begun < 20, "each with each takes minutes"

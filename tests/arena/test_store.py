@@ -83,7 +83,7 @@ def test_an_error_is_no_response(store: Store) -> None:
     made = request("x")
     store.keep("r", made, Response(key=made.key, status="error:timeout", error="took too long"))
     assert store.response(made.key) is None
-    assert [row["status"] for row in store.failures("r")] == ["error:timeout"]
+    assert [failure.status for failure in store.failures("r")] == ["error:timeout"]
     store.keep("r", made, Response(key=made.key, status="ok", text="at last"))
     assert store.failures("r") == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import arena, command, environment
+from tests.program import REPO, arena, command, environment
 
 ITEM = {"id": "a", "question": "Why?"}
 
@@ -150,6 +151,91 @@ def test_a_work_dir_that_is_a_file(tmp_path: Path) -> None:
     ended = arena("run", "-w", "w", cwd=tmp_path)
     assert ended.returncode in (1, 2)
     assert "Traceback" not in ended.stderr
+
+
+def test_an_import_is_not_overwritten_by_continuing_it(tmp_path: Path) -> None:
+    row = {
+        "instruction": "Say hello.",
+        "output_1": "Hello.",
+        "generator_1": "base",
+        "output_2": "Hi!",
+        "generator_2": "new",
+        "preference": 1.0,
+        "raw_completion": "m",
+    }
+    (tmp_path / "new.annotations.json").write_text(json.dumps([row]))
+    assert arena("import", "alpaca_eval", "new.annotations.json", "-w", "w", cwd=tmp_path).returncode == 0
+    for call in (["run", "quickstart", "-r"], ["run", "-r"], ["run", "-m", "viz", "-r"]):
+        ended = arena(*call, "-w", "w", cwd=tmp_path)
+        assert ended.returncode == 2
+        assert "was imported" in ended.stderr
+    assert "AlpacaEval" in arena("list", "runs", "-w", "w", cwd=tmp_path).stdout
+
+
+def test_a_judge_whose_replies_cant_be_read_leaves_denominators(tmp_path: Path) -> None:
+    jsonl(tmp_path / "items.jsonl", [ITEM])
+    for model in ("m1", "m2"):
+        jsonl(tmp_path / f"{model}.jsonl", [{"item": "a", "text": model}])
+    pairs = [["m1", "m2"], ["m2", "m1"]]
+    replies = [{"item": "a", "role": "pairwise", "candidates": pair, "text": "I like A."} for pair in pairs]
+    replies += [{"item": "a", "role": "grade", "candidates": [m], "text": "ten"} for m in pairs[0]]
+    jsonl(tmp_path / "judge.jsonl", replies)
+    models = ["--models", "recorded:m1.jsonl", "recorded:m2.jsonl", "--judges", "recorded:judge.jsonl"]
+    ended = arena("run", *models, "--datasets", "items.jsonl", "-w", "w", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("none read of 2") == 2
+    assert ended.stdout.count("none read of 1") == 2
+    report = (tmp_path / ended.stdout.rstrip("\n").split("\n")[-1]).read_text("utf-8")
+    assert "No judgment could be read: 4 of 4" in report
+
+
+def test_a_store_on_a_read_only_disk_can_be_looked_at(tmp_path: Path) -> None:
+    assert arena("run", "-w", "w", cwd=tmp_path).returncode == 0
+    if os.getuid() == 0:  # root may write anywhere but on a read-only mount, which lasts as long as the process
+        mounted = 'mount --bind w w && mount -o remount,ro,bind w && exec "$@"'
+        wrapped = ["unshare", "--mount", "sh", "-c", mounted, "sh"]
+        if subprocess.run([*wrapped, "true"], cwd=tmp_path, capture_output=True, check=False).returncode:
+            pytest.skip("mounting read-only is not allowed here")
+    else:
+        wrapped = []
+        (tmp_path / "w").chmod(0o555)
+    for call in (["rate"], ["list", "runs"], ["show", "writing-1"]):
+        ended = subprocess.run(
+            [*wrapped, *command(*call, "-w", "w")],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+    (tmp_path / "w").chmod(0o755)
+
+
+@pytest.mark.parametrize("flag", ["--seed=-1", "--anchor-rating=nan", "--anchor-rating=inf", "--rounds=0"])
+def test_bad_numbers_of_rate(flag: str, tmp_path: Path) -> None:
+    assert arena("run", "-w", "w", "--limit", "2", cwd=tmp_path).returncode == 0
+    ended = arena("rate", "-w", "w", "--anchor", "heron-1", flag, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert flag.split("=")[0] in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_prompt_that_moved_does_not_hurt_an_old_run(tmp_path: Path) -> None:
+    prompt = tmp_path / "my_grade.md"
+    prompt.write_text(
+        (REPO / "prompts" / "judge" / "grade.md").read_text("utf-8").replace("[1, 10]", "[0, 20]"), "utf-8"
+    )
+    (tmp_path / "run.yaml").write_text(
+        "models: [heron-1]\njudges: [magpie]\ndatasets: [quickstart_open]\njudging: [{kind: grade, prompt: my_grade.md}]\n"
+    )
+    assert arena("run", "run.yaml", "-w", "w", cwd=tmp_path).returncode == 0
+    before = arena("run", "-m", "viz", "-r", "-w", "w", cwd=tmp_path)
+    prompt.unlink()
+    for call in (["report"], ["show", "writing-1"]):
+        assert arena(*call, "-w", "w", cwd=tmp_path).returncode == 0
+    assert before.returncode == 0
+    assert "(27/28)" in before.stdout
 
 
 TRAPS = {
