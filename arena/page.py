@@ -337,13 +337,20 @@ def _items(items: Sequence[Item], replies: Sequence[Reply], evidence: Evidence) 
 
 
 def _item(item: Item, found: _Found, words: Mapping[str, str], models: Sequence[str]) -> ItemView:
-    decided = verdicts(found.judgments)
+    order = {model: at for at, model in enumerate(models)}
+
+    def place(judgment: Judgment) -> tuple[str, str, list[int], bool]:
+        upright = judgment.models[::-1] if judgment.swapped else judgment.models
+        return judgment.judging, judgment.judge, [order.get(model, len(order)) for model in upright], judgment.swapped
+
+    judgments = sorted(found.judgments, key=place)
+    decided = verdicts(judgments)
     references = item.reference or (None,) * len(item.turns)
     answers = []
     for model in (model for model in models if model in found.answers):
         responses = found.answers[model]
         grades = [v.score for v in decided if v.kind == "grade" and v.models == (model,) and v.score is not None]
-        exact = [j for j in found.judgments if j.kind == "exact" and j.models == (model,)]
+        exact = [j for j in judgments if j.kind == "exact" and j.models == (model,)]
         answers.append(
             AnswerView(
                 model=model,
@@ -360,7 +367,7 @@ def _item(item: Item, found: _Found, words: Mapping[str, str], models: Sequence[
         language=item.language,
         turns=tuple(TurnView(turn, reference) for turn, reference in zip(item.turns, references, strict=True)),
         answers=tuple(answers),
-        judgments=tuple(_judgment(judgment, words) for judgment in found.judgments),
+        judgments=tuple(_judgment(judgment, words) for judgment in judgments),
         inconsistent=tuple((v.models[0], v.models[1]) for v in decided if v.consistent is False and len(v.models) == 2),
         gold=" | ".join(item.gold) or None,
         choices=tuple((choice.label, choice.text) for choice in item.choices),
