@@ -130,6 +130,9 @@ def _resolved(draft: Draft, base_url: str | None, api_key_env: str | None) -> Ru
                 f"{draft.origin[key]}: unknown key {key!r}{nearest(key, [*KEYS, 'include'])}{_own(draft, key)}"
             )
             del values[key]
+    if (base_url or api_key_env) and not _by_name(draft):
+        flag = "--base-url" if base_url else "--api-key-env"
+        problems.append(f"command line: {flag} concerns openai models given by name, and there are none: use --models")
     broken: set[str] = set()
     for key in ("models", "judges", "datasets"):
         before = len(problems)
@@ -204,6 +207,16 @@ def _models(
     return found
 
 
+def _by_name(draft: Draft) -> bool:
+    """Whether the run has openai models that are given by name, which the flags about servers concern."""
+    known = catalog.entries("models")
+    for one in (*_list(draft.values.get("models")), *_list(draft.values.get("judges"))):
+        backend = known[one].raw.get("backend", "openai") if isinstance(one, str) and one in known else str(one)
+        if backend.partition(":")[0] == "openai":
+            return True
+    return False
+
+
 def _list(value: Any) -> list[Any]:
     """What a key may hold once or several times; a key without a value is an empty list."""
     if value is None:
@@ -237,7 +250,8 @@ def _expand_model(one: Any, place: str, problems: list[str]) -> list[dict[str, A
         problems.append(f"{place}: unknown backend {backend!r}{nearest(backend, _BACKENDS)}")
         return []
     problems.append(
-        f"{place}: no model called {one!r} in the catalogue{nearest(one, known)} (or write backend:model, e.g. openai:{one})"
+        f"{place}: no model called {one!r} in the catalogue{nearest(one, known)} (or write backend:model, e.g. "
+        f"{'recorded' if Path(one).suffix in ('.jsonl', '.json', '.csv') else 'openai'}:{one})"
     )
     return []
 

@@ -176,6 +176,30 @@ def summary_table(evidence: Evidence, scores: list[ScoreRow]) -> tuple[list[str]
     return headers, [[*place, *(cells.get(model, "-") for model in evidence.models)] for place, cells in rows.items()]
 
 
+def _plain_table(evidence: Evidence, scores: list[ScoreRow]) -> tuple[list[str], list[list[str]]]:
+    """The summary as numbers alone: a column a model, then what each number rests on, in columns of their own."""
+    models = evidence.models
+    counts = [f"{name} {model}" for model in models for name in ("n_scored", "n_asked")]
+    rows: dict[tuple[str, str, str, str], dict[str, ScoreRow]] = {}
+    for row in scores:
+        rows.setdefault((row.dataset, row.version, row.metric, row.mode), {})[row.model] = row
+    table = []
+    for place, cells in rows.items():
+        values = [_number(cells.get(model)) for model in models]
+        table.append([*place, *values, *(n for model in models for n in _rests_on(cells.get(model)))])
+    return ["dataset", "version", "metric", "mode", *models, *counts], table
+
+
+def _number(row: ScoreRow | None) -> str:
+    if row is None or row.value is None:
+        return ""
+    return f"{row.value * 100:.4f}" if row.unit == "share" else f"{row.value:.4f}"
+
+
+def _rests_on(row: ScoreRow | None) -> tuple[str, str]:
+    return ("", "") if row is None else (str(row.n_scored), str(row.n_asked))
+
+
 def _cell(row: ScoreRow) -> str:
     if row.value is None:
         return f"none read of {row.n_asked}"
@@ -186,7 +210,7 @@ def _cell(row: ScoreRow) -> str:
 def _write_summary(run: Run, folder: Path, evidence: Evidence, scores: list[ScoreRow]) -> None:
     from reports.table import to_csv, to_md, to_txt
 
-    headers, rows = summary_table(evidence, scores)
+    for_people, for_programs = summary_table(evidence, scores), _plain_table(evidence, scores)
     (folder / "summary").mkdir(parents=True, exist_ok=True)
-    for ending, write in (("txt", to_txt), ("csv", to_csv), ("md", to_md)):
-        replace_text(folder / "summary" / f"summary_{run.run}.{ending}", write(headers, rows))
+    for ending, write, table in (("txt", to_txt, for_people), ("csv", to_csv, for_programs), ("md", to_md, for_people)):
+        replace_text(folder / "summary" / f"summary_{run.run}.{ending}", write(*table))

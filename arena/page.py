@@ -13,7 +13,7 @@ import yaml
 
 from arena.pipeline import INCOMPLETE
 from arena.ratings import Leaderboard, WinRates
-from arena.records import Failed, Reply, Run
+from arena.records import Failed, LeftOutCase, Reply, Run
 from arena.results import Evidence, accuracy, grade, judge_health, known, score_rows, standings, win_rate, win_shares
 from arena.show import outcome
 from arena.store import Store
@@ -55,8 +55,8 @@ def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence
         run=run.run,
         created=datetime.fromisoformat(run.started_at).strftime("%Y-%m-%d %H:%M UTC"),
         complete=run.status == "complete" and not failures and not missing,
-        notices=(*_gaps(run, len(failures), missing, again), *_notices(evidence, table)),
-        headline=_headline(leaders, table, evidence),
+        notices=(*_gaps(run, failures, missing, again), *_notices(evidence, table)),
+        headline=("" if run.status == "complete" else "So far: ") + _headline(leaders, table, evidence),
         leaderboard=leaders,
         matrix=None if table is None else _matrix(table.win_rates),
         categories=tuple(_categories(items, evidence)),
@@ -64,7 +64,7 @@ def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence
         scores=tuple(_scores(evidence)),
         judges=tuple(judge_health(evidence)),
         left_out=tuple(_left_out(replies, failures, evidence)),
-        spend=tuple(_spend(replies, failures)),
+        spend=tuple(_spend(replies, failures, evidence.models)),
         items=tuple(_items(items, replies, evidence)),
         n_items=len(items),
         provenance=tuple(_provenance(run, evidence)),
@@ -123,6 +123,8 @@ def _headline(leaders: Sequence[LeaderRow], table: Leaderboard | None, evidence:
     sure, share = known(float(table.ratings.p_better[i, j])), known(float(table.win_rates.rate[i, j]))
     met = int(table.win_rates.battles[i, j])
     told = "" if share is None else f"; it won {share:.0%} of their {met} judged battles (ties half)"
+    if round(gap) == 0:
+        return f"{first.model} and {second.model} are level{told}."
     if sure is None:
         return f"{first.model} leads {second.model} by {gap:.0f} rating points{told}; how sure that is can't be said."
     if sure >= _SETTLED:
@@ -139,6 +141,8 @@ def _unrated(first: LeaderRow, evidence: Evidence) -> str:
         return f"{first.model} has the best accuracy: {first.exact.value:.1%}."
     if evidence.judgments:
         return f"No judgment could be read: {len(evidence.judgments)} of {len(evidence.judgments)} are unreadable."
+    if evidence.left_out:
+        return "Nothing could be judged."
     return "Answers were collected; nothing has judged them."
 
 
@@ -152,7 +156,7 @@ def _resamples(share: float, table: Leaderboard) -> str:
     )
 
 
-def _gaps(run: Run, failures: int, missing: int, again: str) -> list[Notice]:
+def _gaps(run: Run, failures: Sequence[Failed], missing: int, again: str) -> list[Notice]:
     """What keeps a run from being complete, and the command that mends it."""
     told = {
         "running": "This run has not ended: it is still going on, or it was killed.",
@@ -161,8 +165,19 @@ def _gaps(run: Run, failures: int, missing: int, again: str) -> list[Notice]:
     }.get(run.status, "This run is incomplete.")
     if run.status == "complete" and not failures and not missing:
         return []
+    counted = f"{len(failures)} requests failed and {missing} judgments are missing"
+    reasons = [Notice("error", reason) for reason in failure_reasons(failures)]
+    return [Notice("error", f"{told} {counted}. To continue: {again}"), *reasons]
+
+
+def failure_reasons(failures: Sequence[Failed]) -> list[str]:
+    """A sentence for each model and class of failure: how often, and the first one's own words."""
+    groups: dict[tuple[str, str], list[Failed]] = defaultdict(list)
+    for failure in failures:
+        groups[failure.model, failure.status].append(failure)
     return [
-        Notice("error", f"{told} {failures} requests failed and {missing} judgments are missing. To continue: {again}")
+        f"{model}: {len(group)} × {status}, first on {group[0].address.dataset}/{group[0].address.item}: {group[0].error}"
+        for (model, status), group in groups.items()
     ]
 
 
@@ -170,21 +185,26 @@ def _notices(evidence: Evidence, table: Leaderboard | None) -> list[Notice]:
     notices = []
     if table is not None:
         notices += [Notice("warning", text) for text in table.warnings]
-    unread = sum(j.unreadable is not None for j in evidence.judgments)
-    if unread:
-        notices.append(
-            Notice(
-                "info",
-                f"{unread} of {len(evidence.judgments)} judgments could not be read. They are counted, never turned into "
-                "numbers; where they matter, the lowest and highest possible value is shown.",
-            )
-        )
+    notices += [Notice("info", text) for text in unreadable_notes(evidence)]
+    for judge in sorted({j.judge for j in evidence.judgments if j.kind != "exact"} & set(evidence.models)):
+        notices.append(Notice("warning", f"{judge} judges and is judged: judges tend to favour their own answers."))
     same = sum(j.kind == "pairwise" and not j.key for j in evidence.judgments)
     if same:
         notices.append(
             Notice("info", f"{same} battles are draws because both answers are the same text: no judge was asked.")
         )
     return notices
+
+
+def unreadable_notes(evidence: Evidence) -> list[str]:
+    """How much could not be read: replies of judges, and answers that a rule should have compared."""
+    notes = []
+    for exact, what in ((False, "replies of judges"), (True, "answers to be compared by a rule")):
+        mine = [j for j in evidence.judgments if (j.kind == "exact") == exact]
+        count = sum(j.unreadable is not None for j in mine)
+        if count:
+            notes.append(f"{count} of {len(mine)} {what} could not be read: counted, never turned into numbers.")
+    return notes
 
 
 def _matrix(rates: WinRates) -> WinMatrix:
@@ -224,6 +244,7 @@ def _categories(items: Sequence[Item], evidence: Evidence) -> list[Categories]:
         if len(names) < 2:
             continue
         datasets = {j.dataset for j in evidence.judgments if j.kind == kind}
+        datasets |= {c.dataset for c in evidence.left_out if c.kind == kind}
         rows = []
         for name in names:
             part = evidence.only(category=name)
@@ -269,25 +290,35 @@ def _left_out(replies: Sequence[Reply], failures: Sequence[Failed], evidence: Ev
     odd.update((failure.model, failure.status) for failure in failures if failure.address.role == "answer")
     for (model, status), count in sorted(odd.items()):
         rows.append(LeftOut("answers", model, status, count, answers[model]))
-    asked = Counter((j.judging, j.judge) for j in evidence.judgments)
-    reasons = Counter(((j.judging, j.judge), j.unreadable) for j in evidence.judgments if j.unreadable is not None)
+    asked: Counter[tuple[str, str]] = Counter()
+    reasons: Counter[tuple[tuple[str, str], str]] = Counter()
+    for judgment in evidence.judgments:
+        asked[_scorer(judgment)] += 1
+        if judgment.unreadable is not None:
+            reasons[_scorer(judgment), judgment.unreadable] += 1
     for case in evidence.left_out:
-        asked[case.judging, case.judge] += max(case.questions, 1)
-        reasons[(case.judging, case.judge), case.reason] += max(case.questions, 1)
-    for ((judging, judge), reason), count in sorted(reasons.items()):
-        who = judging if judging == judge else f"{judging} by {judge}"
-        rows.append(LeftOut("judgments", who, reason, count, asked[judging, judge]))
+        asked[_scorer(case)] += max(case.questions, 1)
+        reasons[_scorer(case), case.reason] += max(case.questions, 1)
+    for ((stage, who), reason), count in sorted(reasons.items()):
+        rows.append(LeftOut(stage, who, reason, count, asked[stage, who]))
     return rows
 
 
-def _spend(replies: Sequence[Reply], failures: Sequence[Failed]) -> list[Spend]:
+def _scorer(one: Judgment | LeftOutCase) -> tuple[str, str]:
+    """Stage and who: a judge for its replies; for a rule, which can't be at fault, the candidate."""
+    return ("exact", one.models[0]) if one.kind == "exact" else ("judgments", f"{one.judging} by {one.judge}")
+
+
+def _spend(replies: Sequence[Reply], failures: Sequence[Failed], models: Sequence[str]) -> list[Spend]:
     groups: dict[tuple[str, str], list[Reply]] = defaultdict(list)
     for reply in replies:
         groups[reply.model, "candidate" if reply.address.role == "answer" else "judge"].append(reply)
     failed = Counter((f.model, "candidate" if f.address.role == "answer" else "judge") for f in failures)
     for who in failed:
         groups.setdefault(who, [])
-    return [_spent(model, role, group, failed[model, role]) for (model, role), group in groups.items()]
+    order = {model: at for at, model in enumerate(models)}
+    ordered = sorted(groups.items(), key=lambda pair: (pair[0][1], order.get(pair[0][0], len(order)), pair[0][0]))
+    return [_spent(model, role, group, failed[model, role]) for (model, role), group in ordered]
 
 
 def _spent(model: str, role: str, group: Sequence[Reply], failures: int) -> Spend:
@@ -388,14 +419,16 @@ def _provenance(run: Run, evidence: Evidence) -> list[Facts]:
         ("model", "Bradley–Terry, maximum likelihood, ties as half wins"),
         ("scale", f"{spec.scale:g} points for odds of {spec.base:g} to 1"),
         ("origin", f"{spec.anchor} fixed at {spec.anchor_rating:g}" if spec.anchor else f"mean fixed at {spec.mean:g}"),
-        ("intervals", f"{spec.confidence:.0%}, percentiles of {spec.rounds} resamples of prompts"),
+        ("intervals", f"{spec.confidence:.0%}, from {spec.rounds} resamples of the prompts"),
         ("seed", str(evidence.seed)),
     ]
+    fences = "judges read answers between marker lines with a code that no answer can know, drawn from this store's own secret"
     facts = [
         Facts(
             "Run", (("run", run.run), ("started", run.started_at), ("command", str(run.provenance.get("command", "-"))))
         ),
         Facts("Ratings", tuple(how)),
+        Facts("Judging", (("marker lines", f"{fences}; another store words them otherwise"),)),
     ]
     for title, key in (("Versions", "versions"), ("Prompts (SHA-256)", "prompts"), ("Models (fingerprint)", "models")):
         values = run.provenance.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+_BACKENDS = logging.getLogger("arena.models")
 _LINE_EVERY_S = 5.0
+_SILENT_S = 15.0
 
 
 @dataclass(slots=True)
@@ -49,8 +52,14 @@ class Progress:
         self._bars: Bars | None = None
         self._rows: dict[str, TaskID] = {}
         self._told: set[str] = set()
+        self._last_arrival = self._started
+        self._next_beat = 0.0
+        self._relay = _Relay(self)
 
     def __enter__(self) -> Self:
+        _BACKENDS.addHandler(self._relay)
+        _BACKENDS.setLevel(logging.INFO)
+        _BACKENDS.propagate = False
         if not self._verbose and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -76,6 +85,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _BACKENDS.removeHandler(self._relay)
         if self._bars is not None:
             self._bars.stop()
         elif any(count.total for count in self.counts.values()):
@@ -85,6 +95,7 @@ class Progress:
         self._write_log(f"ask {_subject(request)}")
 
     def arrived(self, request: Request, response: Response, *, bought: bool) -> None:
+        self._last_arrival = time.monotonic()
         count = self.counts[request.model]
         count.done += 1
         count.stored += not bought
@@ -107,6 +118,20 @@ class Progress:
             self._told.add(model)
             self._say(f"waiting: another run on this store is asking {model} for the same things")
 
+    def beat(self) -> None:
+        """To be called every second or so: where nothing arrives, lines come all the same, more and more seldom."""
+        now = time.monotonic()
+        silent = now - self._last_arrival
+        if self._bars is None and not self._verbose and silent > _SILENT_S and now >= self._next_beat:
+            self._next_beat = now + max(_SILENT_S, silent)
+            self._line(f", nothing for {silent:.0f} s")
+
+    def tell(self, record: logging.LogRecord) -> None:
+        """What a backend says by `logging`: warnings on the screen, everything in the log."""
+        self._write_log(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            self._say(record.getMessage())
+
     def _show(self, model: str) -> None:
         elapsed = max(time.monotonic() - self._started, 1e-9)
         if self._bars is not None:
@@ -125,7 +150,7 @@ class Progress:
         elif not self._verbose and time.monotonic() - self._last_line >= _LINE_EVERY_S:
             self._line()
 
-    def _line(self) -> None:
+    def _line(self, silence: str = "") -> None:
         self._last_line = time.monotonic()
         elapsed = max(self._last_line - self._started, 1e-9)
         done, total = sum(c.done for c in self.counts.values()), sum(c.total for c in self.counts.values())
@@ -133,9 +158,8 @@ class Progress:
         cost, unpriced = sum(c.cost for c in self.counts.values()), any(c.unpriced for c in self.counts.values())
         left = f", about {(total - done) * elapsed / done:.0f} s left" if 0 < done < total else ""
         money = f", ${cost:.4f}{'+' if unpriced else ''}" if cost else ""
-        self._say(
-            f"{done}/{total} responses, {done / elapsed:.1f}/s{left}, {failed} failed, {stored} from the store{money}"
-        )
+        counted = f"{done}/{total} responses, {done / elapsed:.1f}/s{left}, {failed} failed, {stored} from the store"
+        self._say(f"{counted}{money}{silence}")
 
     def _say(self, text: str) -> None:
         if self._bars is not None:
@@ -151,6 +175,17 @@ class Progress:
         except OSError as error:  # a full disk; what matters is stored elsewhere, and says so itself
             self._log = None
             self._say(f"no more log: {error.strerror}")
+
+
+class _Relay(logging.Handler):
+    """From `logging` to a Progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(logging.INFO)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._progress.tell(record)
 
 
 def _subject(request: Request) -> str:

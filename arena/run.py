@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import platform
+import shlex
 import signal
 import sys
 import time
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 from arena import catalog, config
 from arena.config import ConfigError, RunConfig
 from arena.items import DatasetSpec, load_items
-from arena.models import open_backend
+from arena.models import impediment, open_backend
 from arena.models.spec import ModelSpec, RecordedModel
 from arena.pairing import pairs
 from arena.pipeline import Asking, Docket, Plan, is_complete, walk
@@ -67,15 +68,15 @@ def execute(
     from arena.output import gather, write_results
 
     items = [item for spec in run_config.datasets for item in _first(load_items(spec, run_config.data_dir), run_config)]
+    _check_access(run_config, mode)
     lines = _open_lines(run_config, mode)
     with Store(work_dir / FILE_NAME) as store:
-        name = _continued(store.run(reuse)) if reuse else new_folder(work_dir)
+        name = _continued(store.run(reuse, own=True), run_config) if reuse else new_folder(work_dir)
         folder = work_dir / name
         with store.working_on(name):
             if mode != "viz":
                 (folder / "logs" / "infer").mkdir(parents=True, exist_ok=True)
-                (folder / "configs").mkdir(exist_ok=True)
-                (folder / "configs" / "run.yaml").write_text(config.dump(run_config), "utf-8")
+                _keep_config(folder / "configs", config.dump(run_config))
                 plan = _plan(name, run_config, items, store.salt, mode, debug)
                 announce(f"run {name} in {folder}: {_count(items, 'item')}, {_count(run_config.models, 'model')}")
                 _walk(plan, run_config, lines, store, folder, debug)
@@ -98,7 +99,9 @@ def _walk(plan: Plan, run_config: RunConfig, lines: dict[str, Line], store: Stor
     status = "failed"
     try:
         with (
-            (folder / "logs" / "infer" / "run.log").open("a", encoding="utf-8", errors="backslashreplace") as log,
+            (folder / "logs" / "infer" / "run.log").open(
+                "a", buffering=1, encoding="utf-8", errors="backslashreplace"
+            ) as log,
             Progress({model: n for model, n in totals.items() if n}, verbose=debug, log=log) as progress,
         ):
             asyncio.run(_walk_until_stopped(plan, lines, store, progress))
@@ -132,11 +135,21 @@ async def _walk_until_stopped(plan: Plan, lines: dict[str, Line], store: Store, 
             loop.add_signal_handler(number, stop)
     try:
         async with Switchboard(store, plan.run, lines, progress) as board:
-            await walk(plan, board, store)
+            pulse = asyncio.create_task(_pulse(progress))
+            try:
+                await walk(plan, board, store)
+            finally:
+                pulse.cancel()
     except asyncio.CancelledError:
         raise Interrupted from None
     except BaseExceptionGroup as group:
         raise _first_cause(group) from None
+
+
+async def _pulse(progress: Progress) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        progress.beat()
 
 
 def _first_cause(error: BaseException) -> BaseException:
@@ -149,14 +162,49 @@ def _count(things: Sequence[object], word: str) -> str:
     return f"{len(things)} {word}" + ("" if len(things) == 1 else "s")
 
 
-def _continued(run: Run) -> str:
+def _continued(run: Run, run_config: RunConfig) -> str:
+    """The run's name. Raises ConfigError for a run that was imported, or in whose place `run_config` would put another."""
+    _check_own(run)
+    for key, names in (
+        ("models", {spec.abbr for spec in run_config.models}),
+        ("datasets", {spec.name for spec in run_config.datasets}),
+    ):
+        before = {one.get("abbr", one.get("name")) for one in run.config.get(key, [])}
+        if not before <= names:
+            gone = ", ".join(sorted(map(str, before - names)))
+            raise ConfigError(
+                [f"run {run.run} has the {key} {gone}, which this config has not: start a new run (without -r)"]
+            )
+    return run.run
+
+
+def _check_own(run: Run) -> None:
     if "import" in run.config:
         raise ConfigError([f"run {run.run} was imported: it can't be continued; see `arena rate` and `arena report`"])
-    return run.run
+
+
+def _keep_config(folder: Path, text: str) -> None:
+    """Writes `run.yaml`; what it held before, if that was something else, is kept as `run.1.yaml` and so on."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "run.yaml"
+    if path.exists() and path.read_text("utf-8") != text:
+        number = 1
+        while (folder / f"run.{number}.yaml").exists():
+            number += 1
+        path.rename(folder / f"run.{number}.yaml")
+    path.write_text(text, "utf-8")
 
 
 def _first(items: list[Item], run_config: RunConfig) -> list[Item]:
     return items[: run_config.limit]
+
+
+def _check_access(run_config: RunConfig, mode: Mode) -> None:
+    """Finds out what keeps a model from being asked before anything is asked or written. Raises ConfigError."""
+    asked = {"all": (*run_config.models, *run_config.judges), "infer": run_config.models, "eval": run_config.judges}
+    problems = [impediment(spec) for spec in asked.get(mode, ())]
+    if any(problems):
+        raise ConfigError(list(dict.fromkeys(problem for problem in problems if problem)))
 
 
 def _open_lines(run_config: RunConfig, mode: Mode) -> dict[str, Line]:
@@ -250,7 +298,7 @@ def provenance(run_config: RunConfig, plan: Plan) -> dict[str, Any]:
         "planned": [_planned(docket) for docket in plan.dockets],
         "models": {spec.abbr: spec.fingerprint() for spec in (*run_config.models, *run_config.judges)},
         "seed": run_config.seed,
-        "command": " ".join(Path(arg).name if number == 0 else arg for number, arg in enumerate(sys.argv)),
+        "command": shlex.join(["python", "-m", "arena", *sys.argv[1:]]),
     }
 
 
@@ -297,7 +345,7 @@ def _version(package: str) -> str:
 
 def stored_config(run: Run) -> RunConfig:
     """The config a run was made with, for continuing it. Raises ConfigError for a run that was imported."""
-    _continued(run)
+    _check_own(run)
     try:
         return RunConfig.model_validate(run.config)
     except ValidationError as error:

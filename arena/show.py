@@ -32,7 +32,7 @@ def describe(store: Store, run: Run, name: str, *, models: Sequence[str] = (), q
     replies = {exchange.request.key: exchange for exchange in mine}
     for judgment in judgments:
         parts += _judgment(judgment, replies.get(judgment.key), questions)
-    found = verdicts(judgments)
+    found = [verdict for verdict in verdicts(judgments) if verdict.kind != "exact"]
     if found:
         parts.append(_headed("verdicts", "\n".join(_verdict(verdict) for verdict in found)))
     for failure in store.failures(run.run):

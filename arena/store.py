@@ -56,6 +56,10 @@ class StoreError(Exception):
     """The store can't be used as it is; the message tells the file and the remedy."""
 
 
+class UnknownRun(StoreError):
+    """The store holds no run of that name."""
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -185,6 +189,10 @@ class Store:
             lock.release()
             Path(lock.lock_file).unlink(missing_ok=True)
 
+    def is_worked_on(self, run: str) -> bool:
+        """Whether a process is working on a run now."""
+        return self._alive(f"run-{run}")
+
     def finish_run(self, run: str, status: str) -> None:
         with self._transaction():
             self._db.execute("UPDATE runs SET status = ?, finished_at = ? WHERE run = ?", (status, _now(), run))
@@ -193,16 +201,18 @@ class Store:
         """All runs, oldest first, by sequence (not by clock)."""
         return [read_run(row) for row in self._db.execute("SELECT * FROM runs ORDER BY seq")]
 
-    def run(self, name: str = "latest") -> Run:
-        """A run by name, or the latest. Raises StoreError listing what there is."""
+    def run(self, name: str = "latest", *, own: bool = False) -> Run:
+        """A run by name, or the latest (with `own`, the latest not imported). Raises UnknownRun listing what there is."""
         if name == "latest":
-            row = self._db.execute("SELECT * FROM runs ORDER BY seq DESC LIMIT 1").fetchone()
+            rows = self._db.execute("SELECT * FROM runs ORDER BY seq DESC").fetchall()
+            row = next((row for row in rows if not (own and "import" in json.loads(row["config"]))), None)
+            row = row or next(iter(rows), None)
         else:
             row = self._db.execute("SELECT * FROM runs WHERE run = ?", (name,)).fetchone()
         if row is None:
             known = [r[0] for r in self._db.execute("SELECT run FROM runs ORDER BY seq DESC LIMIT 5")]
             there = f"; the latest are: {', '.join(known)}" if known else "; it holds no run yet"
-            raise StoreError(f"{self.path}: no run {name!r}{there}")
+            raise UnknownRun(f"{self.path}: no run {name!r}{there}")
         return read_run(row)
 
     # -- claims: two runs on one store buy nothing twice -------------------------------------------------------------

@@ -132,7 +132,11 @@ class Switchboard:
             stored = self._store.response(request.key)
             if stored is not None:
                 return stored
-        return None
+        # Between our look into the store and the claim the other run may have finished.
+        stored = self._store.response(request.key)
+        if stored is not None:
+            self._store.release(request.key)
+        return stored
 
     def _found(self, request: Request, stored: Response) -> Response:
         self._store.note_asked(self._run, request)

@@ -15,6 +15,7 @@ REASONS = {
     "answer_empty": "the answer to judge was empty",
     "answer_filtered": "the answer to judge was withheld by the provider’s content filter",
     "answer_overflow": "the question was longer than the candidate can read",
+    "not_reached": "the run ended before it came to this",
     "reply_missing": "the judge’s reply is missing",
     "ok": "complete",
     "truncated": "cut off at the token limit",

@@ -58,7 +58,7 @@ def told() -> Iterator[None]:
 
     from arena.config import ConfigError
     from arena.jsonl import BadFile
-    from arena.store import StoreError
+    from arena.store import StoreError, UnknownRun
     from judge.prompt import PromptError
 
     try:
@@ -70,6 +70,9 @@ def told() -> Iterator[None]:
     except PromptError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except UnknownRun as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
     except StoreError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
@@ -77,6 +80,8 @@ def told() -> Iterator[None]:
         remedy = "restore a copy, or try `sqlite3 arena.db .recover`"
         click.echo(f"error: the store is damaged: {error}; {remedy}", err=True)
         sys.exit(1)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: {where}{error.strerror or error}", err=True)

@@ -96,7 +96,7 @@ def command(
                     "-r without CONFIG continues with the run's own config: give CONFIG to change it"
                 )
             with Store(work_dir / FILE_NAME, create=False) as store:
-                run_config = stored_config(store.run(reuse))
+                run_config = stored_config(store.run(reuse, own=True))
         else:
             run_config = load(
                 config or (None if named else "quickstart"),

@@ -10,18 +10,20 @@ import click
 from arena.ratings import Leaderboard, Row
 from arena.results import Evidence, accuracy, grade, win_rate
 from reports.page import Estimate
-from reports.text import visible_name
+from reports.text import visible, visible_name
 
 
 def print_summary(work_dir: Path, run: str) -> None:
     """The leaderboard and the score table of a stored run."""
     from arena.output import gather, summary_table
+    from arena.page import failure_reasons, unreadable_notes
     from arena.results import score_rows, standings
     from arena.store import FILE_NAME, Store
 
     with Store(work_dir / FILE_NAME, create=False) as store:
         found = store.run(run)
-        evidence = gather(store, found)
+        items, failures = store.items(found.run), store.failures(found.run)
+        evidence = gather(store, found, items)
     table = standings(evidence)
     if table is not None:
         click.echo(visible_name(f"{found.title or 'Leaderboard'}: run {found.run}") + "\n")
@@ -30,6 +32,12 @@ def print_summary(work_dir: Path, run: str) -> None:
     if scores:
         click.echo()
         echo_table(*summary_table(evidence, scores))
+    for note in unreadable_notes(evidence):
+        click.echo(f"note: {note}")
+    if not evidence.judgments and not evidence.left_out:
+        click.echo(f"{len(items)} items were asked, and nothing judged the answers (no judge given, or -m infer).")
+    for reason in failure_reasons(failures):
+        click.echo(visible(reason), err=True)
     click.echo()
 
 

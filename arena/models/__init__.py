@@ -8,6 +8,20 @@ from arena.models.seam import Generates
 from arena.models.spec import ModelSpec, OpenAIModel, RecordedModel
 
 
+def impediment(spec: ModelSpec) -> str | None:
+    """What keeps a model from being asked, as far as that is known without asking: a key that is not there."""
+    if not isinstance(spec, OpenAIModel):
+        return None
+    from arena.models.openai import impediment as found
+
+    key = os.environ.get(spec.api_key_env, "").strip()
+    stop = found(spec, key)
+    named = spec.api_key_env != OpenAIModel.model_fields["api_key_env"].default
+    if stop is None and not key and named:
+        return f"model {spec.abbr!r}: the environment variable {spec.api_key_env} is not set"
+    return None if stop is None else str(stop)
+
+
 def open_backend(spec: ModelSpec) -> Generates:
     """The backend a declaration asks for. Raises arena.jsonl.BadFile for a recording that can't be read."""
     match spec:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import openai
 
 _SHORTEST_SECRET = 4
+_LOG = logging.getLogger(__name__)
 _KNOCKS = 4
 """Further attempts (some 8 s in all) at a server that nobody has reached yet: the URL is wrong, or it is not running."""
 _NO_KEY = "none"
@@ -48,7 +49,7 @@ class OpenAIBackend:
         self._key = (api_key or "").strip()
         self._secrets: tuple[str, ...] = ()
         self._client: openai.AsyncOpenAI | None = None
-        self._stopped = _impediment(spec, self._key)
+        self._stopped = impediment(spec, self._key)
         if self._stopped is None:
             self._client = _client(spec, self._key or _NO_KEY)
             self._secrets = _secrets(self._key, self._client.default_headers)
@@ -57,6 +58,8 @@ class OpenAIBackend:
         self._cause: Failure | None = None
         self._explaining = asyncio.Lock()
         self._reached = False
+        self._away = False
+        self._lost = 0
         self._random = random.Random()
 
     async def generate(self, requests: AsyncIterator[Request]) -> AsyncIterator[Response]:
@@ -134,10 +137,25 @@ class OpenAIBackend:
             if outcome.then == "stop" or never_there:
                 await self._stop(outcome)
             if outcome.then == "give_up" or attempt > self._spec.retry:
+                self._lost = self._lost + 1 if outcome.unreached else 0
+                if self._lost > self._spec.max_num_workers:
+                    await self._stop(outcome)
                 message = shortened(self._struck(outcome.message), 500)
                 return Response(key=request.key, status=outcome.status, error=message, attempts=attempt)
+            self._tell(request, outcome, attempt)
             await self._back_off(outcome, attempt, sent)
         raise AssertionError("itertools.count() ended")
+
+    def _tell(self, request: Request, failure: Failure, attempt: int) -> None:
+        """Notes a retry for the log, and warns once when the server is gone, and when it is back."""
+        said = shortened(self._struck(failure.message), 200)
+        where = f"{request.address.dataset}/{request.address.item}"
+        _LOG.info("%s: attempt %d on %s: %s: %s", self._spec.abbr, attempt, where, failure.status, said)
+        if failure.unreached and not self._away:
+            self._away = True
+            _LOG.warning(
+                "%s: %s does not answer (%s): trying again", self._spec.abbr, shown_url(self._spec.base_url), said
+            )
 
     async def _attempt(self, content: bytes) -> bytes | Failure:
         """The body of a 200, or what went wrong. The time limit covers all of it: a drip of bytes can't outlast it."""
@@ -164,7 +182,9 @@ class OpenAIBackend:
         except openai.APIConnectionError as error:
             failure = _failure_of_transport(error.__cause__ or error, self._spec.connect_timeout_s)
         else:
-            self._reached = True
+            if self._away:
+                _LOG.warning("%s: %s answers again", self._spec.abbr, shown_url(self._spec.base_url))
+            self._reached, self._away, self._lost = True, False, 0
             return self._struck_out_of(response.content)
         self._reached = self._reached or not failure.unreached
         return failure
@@ -276,7 +296,7 @@ def _is_openai(url: str) -> bool:
     return host == "api.openai.com" or host.endswith(".api.openai.com")
 
 
-def _impediment(spec: OpenAIModel, key: str) -> ModelStopped | None:
+def impediment(spec: OpenAIModel, key: str) -> ModelStopped | None:
     """Why this declaration can't work, known before anything is sent."""
     where = f"model {spec.abbr!r}"
     try:
@@ -286,7 +306,7 @@ def _impediment(spec: OpenAIModel, key: str) -> ModelStopped | None:
         usable = False
     if not usable:
         shown = shown_url(spec.base_url)
-        return ModelStopped("error:connection", f"{where}: base_url {shown!r} is none; write http://HOST:PORT/v1")
+        return ModelStopped("error:connection", f"{where}: base_url {shown!r} is no URL; write http://HOST:PORT/v1")
     if taken := sorted(set(spec.extra_body) & set(RESERVED)):
         return ModelStopped("error:bad_request", f"{where}: extra_body may not set {', '.join(taken)}: remove it")
     try:

@@ -108,10 +108,11 @@ def bootstrap(
     drawn = _draw(battles, cells, point, rounds, seed)
     prompts = cells.prompts_of_models()
     separated = np.isin(np.array(point.models, dtype=object), point.separated)
-    told = (prompts >= 2) & ~separated
+    equal = EQUAL * point.parameters.points
+    flat = _flat(drawn.ratings, point.component, equal)
+    told = (prompts >= 2) & ~separated & ~flat
 
     tail = _tails(prompts, confidence)
-    equal = EQUAL * point.parameters.points
     ranks_drawn = ranks(drawn.ratings, point.component, equal)
     low, high = _quantiles(drawn.ratings, tail, told, "linear")
     rank_low, rank_high = _quantiles(ranks_drawn, tail, told, "inverted_cdf")
@@ -132,7 +133,7 @@ def bootstrap(
         rounds_with_prior=int(drawn.with_prior.sum()),
         seed=seed,
         confidence=confidence,
-        warnings=(*point.warnings, *_warnings(point, prompts, separated, drawn, tail)),
+        warnings=(*point.warnings, *_warnings(point, prompts, separated, flat, drawn, tail)),
     )
 
 
@@ -276,8 +277,16 @@ def _p_better(draws: FloatArray, component: IntArray, told: BoolArray, equal: fl
     return share
 
 
+def _flat(drawn: FloatArray, component: IntArray, equal: float) -> BoolArray:
+    """Which models belong to a component whose ratings no resample changes: every prompt says the same (all ties, say), which
+    tells nothing of how much prompts differ. One model that never moves, the anchor, is no such case.
+    """
+    still = np.ptp(drawn, axis=0) <= equal
+    return np.array([bool(still[component == own].all()) for own in component], dtype=np.bool_)
+
+
 def _warnings(
-    point: BradleyTerry, prompts: IntArray, separated: BoolArray, drawn: _Draws, tail: FloatArray
+    point: BradleyTerry, prompts: IntArray, separated: BoolArray, flat: BoolArray, drawn: _Draws, tail: FloatArray
 ) -> list[str]:
     def named(mask: BoolArray) -> list[str]:
         return [name for name, chosen in zip(point.models, mask, strict=True) if chosen]
@@ -289,6 +298,8 @@ def _warnings(
         warnings.append(wording.few_prompts(named(few), int(prompts[few].min()), ENOUGH_PROMPTS))
     if (silent := separated & (prompts >= 2)).any():
         warnings.append(wording.no_interval(named(silent)))
+    if (same := flat & (prompts >= 2) & ~separated).any():
+        warnings.append(wording.always_the_same(named(same)))
     count, rounds = int(drawn.with_prior.sum()), len(drawn.ratings)
     resting = (drawn.apart > tail * rounds) & (prompts >= 2) & ~separated
     if count and not (separated.any() and not resting.any()):

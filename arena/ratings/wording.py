@@ -72,10 +72,13 @@ def one_prompt(names: Sequence[str]) -> str:
     return f"{listed(names)}: met on a single prompt, so there is no interval; judge more prompts."
 
 
+def always_the_same(names: Sequence[str]) -> str:
+    return f"{listed(names)}: every prompt gives the same result, so resampling the prompts can give no interval."
+
+
 def few_prompts(names: Sequence[str], fewest: int, enough: int) -> str:
-    more = " or a few more" if len(names) > 1 else ""
     return (
-        f"{listed(names)}: met on only {fewest} prompts{more}; an interval from fewer than {enough} prompts is rough "
+        f"{listed(names)}: met on only {fewest} prompts; an interval from fewer than {enough} prompts is rough "
         f"and usually too narrow."
     )
 

@@ -610,7 +610,7 @@ class TestDump:
         assert raw["data_dir"].startswith("/")
 
     @settings(max_examples=100, deadline=None)
-    @given(st.text(), st.text(min_size=1), st.floats(allow_nan=False, allow_infinity=False), st.integers())
+    @given(st.text(), st.text(min_size=1), st.floats(allow_nan=False, allow_infinity=False), st.integers(0))
     def test_any_text_and_number_comes_back(self, text: str, name: str, number: float, seed: int) -> None:
         run = RunConfig(
             title=text,

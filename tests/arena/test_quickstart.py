@@ -73,7 +73,10 @@ def test_the_folder_is_laid_out_as_opencompass_users_know_it(report: Path) -> No
     name = f"summary_{run.name}"
     with (run / "summary" / f"{name}.csv").open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
-    assert list(rows[0]) == ["dataset", "version", "metric", "mode", "heron-2", "heron-1", "wren-mini"]
+    assert list(rows[0])[:7] == ["dataset", "version", "metric", "mode", "heron-2", "heron-1", "wren-mini"]
+    exact = next(row for row in rows if row["metric"] == "accuracy")
+    assert float(exact["wren-mini"]) == pytest.approx(100 * 13 / 22, abs=1e-4)
+    assert (exact["n_scored wren-mini"], exact["n_asked wren-mini"]) == ("22", "24")
     assert {row["metric"] for row in rows} == {"accuracy", "grade", "pairwise_win_rate"}
     assert (run / "summary" / f"{name}.txt").is_file()
     assert (run / "summary" / f"{name}.md").is_file()

@@ -214,9 +214,16 @@ def test_ties_only_say_that_nobody_is_better() -> None:
     battles = Battles.of(["a", "b", "c"] * 12, ["b", "c", "a"] * 12, [0.5] * 36, cluster=range(36))
     found = bootstrap(battles, rounds=100)
     assert found.rank.tolist() == [1, 1, 1]
-    assert found.rank_high.tolist() == [1, 1, 1]
-    off_diagonal = found.p_better[~np.eye(3, dtype=bool)]
-    np.testing.assert_array_equal(off_diagonal, 0.5)
+    for field in (found.low, found.high, found.rank_low, found.rank_high, found.ranking_ub):
+        assert np.isnan(field).all()
+    assert any("every prompt gives the same result" in warning for warning in found.warnings)
+
+
+def test_an_anchor_that_never_moves_keeps_its_interval() -> None:
+    found = bootstrap(tournament(12), rounds=50, anchor="m0")
+    at = found.models.index("m0")
+    assert found.low[at] == found.high[at] == 1000.0
+    assert np.isfinite(found.low).all()
 
 
 def test_a_single_prompt_gives_no_interval_and_few_give_a_rough_one() -> None:
