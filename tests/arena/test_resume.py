@@ -291,3 +291,32 @@ def test_many_failures_are_counted_quickly(tmp_path: Path) -> None:
         begun = time.process_time()
         assert len(store.failures("r")) == 20_000
         assert time.process_time() - begun < 20, "each with each takes minutes"
+
+
+def test_a_server_that_dies_is_told_and_does_not_hold_the_run(questions: Path, tmp_path: Path) -> None:
+    with serve(latency=0.1, ledger=tmp_path / "l.jsonl") as server:
+        call = [*flags(server, questions), "--max-num-workers", "2", "--retry", "1", "-w", "w"]
+        process = start("run", *call, cwd=tmp_path)
+        while len(server.ledger()) < 30 and process.poll() is None:
+            time.sleep(0.01)
+        server.stop()
+        shown, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"{server.url} does not answer" in errors
+    assert "error:connection" in errors
+    assert "INCOMPLETE" in errors
+    log = next((tmp_path / "w").glob("*/logs/infer/run.log")).read_text()
+    assert "attempt 1 on questions/" in log
+    report = (tmp_path / shown.rstrip("\n").split("\n")[-1]).read_text("utf-8")
+    assert "So far: " in report
+
+
+def test_killed_runs_are_listed_as_such(questions: Path, tmp_path: Path) -> None:
+    with serve(latency=5.0, ledger=tmp_path / "l.jsonl") as slow:
+        process = start("run", *flags(slow, questions), "-w", "w", cwd=tmp_path)
+        while slow.stats()["peak"] == 0 and process.poll() is None:
+            time.sleep(0.02)
+        assert " running: " in arena("list", "runs", "-w", "w", cwd=tmp_path).stdout
+        process.kill()
+        process.communicate()
+    assert " killed: " in arena("list", "runs", "-w", "w", cwd=tmp_path).stdout

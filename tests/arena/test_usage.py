@@ -172,6 +172,46 @@ def test_an_import_is_not_overwritten_by_continuing_it(tmp_path: Path) -> None:
     assert "AlpacaEval" in arena("list", "runs", "-w", "w", cwd=tmp_path).stdout
 
 
+def test_a_run_is_not_replaced_by_continuing_it(tmp_path: Path) -> None:
+    jsonl(tmp_path / "items.jsonl", [ITEM])
+    jsonl(tmp_path / "m.jsonl", [{"item": "a", "text": "x"}])
+    mine = ["run", "--models", "recorded:m.jsonl", "--datasets", "items.jsonl", "-w", "w"]
+    assert arena(*mine, cwd=tmp_path).returncode == 0
+    other = arena("run", "quickstart", "-r", "-w", "w", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "has the models m, which this config has not: start a new run" in other.stderr
+    more = arena(*mine, "--models", "heron-1", "-r", cwd=tmp_path)
+    assert more.returncode == 1, "a model may be added (heron-1 has no answer to this item)"
+    assert len(list((tmp_path / "w").glob("*/configs/run.1.yaml"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--models", "gpt-4.1"], "set the environment variable OPENAI_API_KEY"),
+        (["--models", "openai:m", "--base-url", "http://127.0.0.1:1/v1", "--api-key-env", "NOPE"], "NOPE is not set"),
+        (["--models", "openai:m", "--base-url", "127.0.0.1:1/v1"], "is no URL"),
+        (["--base-url", "http://127.0.0.1:1/v1", "--models", "heron-1"], "--base-url concerns openai models"),
+        (["--models", "answers.jsonl"], "recorded:answers.jsonl"),
+    ],
+)
+def test_what_keeps_a_model_from_being_asked_is_told_first(flags: list[str], told: str, tmp_path: Path) -> None:
+    ended = arena("run", *flags, "--datasets", "quickstart_exact", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert told in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_nobody_reads(tmp_path: Path) -> None:
+    assert arena("run", "-w", "w", "--limit", "2", cwd=tmp_path).returncode == 0
+    piped = " ".join(command("rate", "-w", "w", "--by-category")) + " | head -1"
+    ended = subprocess.run(
+        ["bash", "-c", piped], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.startswith("run ")
+
+
 def test_a_judge_whose_replies_cant_be_read_leaves_denominators(tmp_path: Path) -> None:
     jsonl(tmp_path / "items.jsonl", [ITEM])
     for model in ("m1", "m2"):
