@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,8 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from filelock import FileLock, Timeout
-
+from arena.locks import Held, Locks
 from arena.records import (
     Failed,
     LeftOutCase,
@@ -91,8 +89,8 @@ class Store:
             raise StoreError(f"{path}: {error}: upgrade arena, or use another work dir (-w DIR)") from None
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{path}: can't be opened as a store: {error}") from None
-        self._owner: FileLock | None = None
-        self._owner_name = ""
+        self._locks = Locks(path.parent / ".locks")
+        self._claimed = False
 
     def _use_wal(self) -> None:
         """Many readers beside one writer. SQLite's busy timeout does not hold for this step, so it is tried again here."""
@@ -112,12 +110,10 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        if self._owner is not None:
+        if self._claimed:
             with self._transaction():
-                self._db.execute("DELETE FROM claims WHERE owner = ?", (self._owner_name,))
-            self._owner.release()
-            Path(self._owner.lock_file).unlink(missing_ok=True)
-            self._owner = None
+                self._db.execute("DELETE FROM claims WHERE owner = ?", (self._locks.own,))
+        self._locks.close()
         self._db.close()
 
     @contextmanager
@@ -176,22 +172,16 @@ class Store:
     @contextmanager
     def working_on(self, run: str) -> Iterator[None]:
         """Keeps other processes from working on the same run. Raises StoreError where one does."""
-        lock = FileLock(self._lock_file(f"run-{run}"), timeout=0)
-        Path(lock.lock_file).parent.mkdir(exist_ok=True)
         try:
-            lock.acquire()
-        except Timeout:
+            with self._locks.holding(f"run-{run}"):
+                yield
+        except Held:
             told = "another process is working on it: wait for it, or start a new run without -r"
             raise StoreError(f"run {run}: {told}") from None
-        try:
-            yield
-        finally:
-            lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
 
     def is_worked_on(self, run: str) -> bool:
         """Whether a process is working on a run now."""
-        return self._alive(f"run-{run}")
+        return self._locks.is_held(f"run-{run}")
 
     def finish_run(self, run: str, status: str) -> None:
         with self._transaction():
@@ -219,36 +209,19 @@ class Store:
 
     def claim(self, key: str) -> bool:
         """Takes the right to ask for `key`; False while another live process holds it. A dead owner's claim is taken over."""
-        if self._owner is None:
-            self._owner_name = secrets.token_hex(8)
-            self._owner = FileLock(self._lock_file(self._owner_name), timeout=0)
-            Path(self._owner.lock_file).parent.mkdir(exist_ok=True)
-            self._owner.acquire()
+        own = self._locks.own
+        self._claimed = True
         with self._transaction():
             row = self._db.execute("SELECT owner FROM claims WHERE key = ?", (key,)).fetchone()
-            if row is not None and row[0] != self._owner_name and self._alive(row[0]):
+            if row is not None and row[0] != own and self._locks.is_held(row[0]):
                 return False
-            self._db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", (key, self._owner_name))
+            self._db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", (key, own))
             return True
 
     def release(self, key: str) -> None:
         """Gives a claim back without a response."""
         with self._transaction():
-            self._db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self._owner_name))
-
-    def _lock_file(self, owner: str) -> Path:
-        return self.path.parent / ".locks" / f"{owner}.lock"
-
-    def _alive(self, owner: str) -> bool:
-        """Whether the process that holds `owner`'s lock file lives: the system releases the lock when it dies."""
-        path = self._lock_file(owner)
-        if not path.exists():
-            return False
-        try:
-            with FileLock(path, timeout=0):
-                return False
-        except Timeout:
-            return True
+            self._db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self._locks.own))
 
     # -- responses ---------------------------------------------------------------------------------------------------
 
@@ -263,7 +236,8 @@ class Store:
         An error goes to `failures`, never to `responses`.
         """
         with self._transaction():
-            self._db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (request.key, self._owner_name))
+            if self._claimed:
+                self._db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (request.key, self._locks.own))
             if response.failed:
                 self._keep_failure(run, request, response)
                 return response
