@@ -13,6 +13,7 @@ import click
 from arena.paths import DEFAULT_WORK_DIR
 
 if TYPE_CHECKING:
+    from arena.records import Run
     from arena.store import Store
 
 WORK_DIR = click.option(
@@ -86,6 +87,12 @@ def told() -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: {where}{error.strerror or error}", err=True)
         sys.exit(1)
+
+
+def warn_if_incomplete(run: Run) -> None:
+    """Says on standard error that a run's numbers rest on a part of what was asked for."""
+    if run.status != "complete":
+        click.echo(f"note: run {run.run} is not complete ({run.status}): its numbers are those so far", err=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arena.cli.options import WORK_DIR, opened
+from arena.cli.options import WORK_DIR, opened, warn_if_incomplete
 
 if TYPE_CHECKING:
     from arena.ratings import Leaderboard
@@ -59,6 +59,7 @@ def command(
 
     with opened(work_dir) as store:
         found = store.run(run)
+        warn_if_incomplete(found)
         evidence = gather(store, found)
         judges = {j.judge for j in evidence.judgments if j.kind == "pairwise"}
         for option, name, known in (

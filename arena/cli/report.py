@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from arena.cli.options import WORK_DIR, opened
+from arena.cli.options import WORK_DIR, opened, warn_if_incomplete
 
 
 @click.command("report")
@@ -16,5 +16,6 @@ def command(run: str, work_dir: Path) -> None:
 
     with opened(work_dir) as store:
         found = store.run(run)
+        warn_if_incomplete(found)
         report = write_results(store, found, work_dir / found.run)
     click.echo(str(report))

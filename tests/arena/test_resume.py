@@ -209,6 +209,7 @@ def test_a_killed_run_never_says_complete(server: Server, questions: Path, tmp_p
     assert heard < ITEMS * 2
     report = arena("report", "-w", "w", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
+    assert "is not complete (running)" in report.stderr
     page = (tmp_path / report.stdout.strip()).read_text("utf-8")
     assert "it was killed" in page
     assert "not_reached" in page
