@@ -59,12 +59,14 @@ class Switchboard:
         self._open: dict[str, tuple[Request, asyncio.Future[Response]]] = {}
         self._asked: set[str] = set()
         self._pumps: list[asyncio.Task[None]] = []
+        self._closing = False
 
     async def __aenter__(self) -> Self:
         self._pumps = [asyncio.create_task(self._pump(name, line), name=name) for name, line in self._lines.items()]
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._closing = True
         for queue in self._queues.values():
             while kind is not None and not queue.empty():
                 queue.get_nowait()
@@ -157,13 +159,11 @@ class Switchboard:
         try:
             async for response in line.backend.generate(self._feed(name)):
                 self._arrived(self._open[response.key][0], response)
+            if not self._closing:
+                # Whatever the backend's reason: who waits for it would wait for ever.
+                self._stop(name, ModelStopped("error:backend", "the backend ended before all was answered"))
         except ModelStopped as stop:
-            self._stopped[name] = stop
-            self._watcher.stopped(name, str(stop))
-            # Those that wait for a claim find out by themselves.
-            for request in [open_[0] for open_ in self._open.values() if open_[0].model == name]:
-                if request.key in self._asked:
-                    self._failed(request, stop.status, str(stop))
+            self._stop(name, stop)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -172,6 +172,14 @@ class Switchboard:
                 if waiting[0].model == name and not waiting[1].done():
                     waiting[1].set_exception(error)
             raise
+
+    def _stop(self, name: str, stop: ModelStopped) -> None:
+        """Ends a model for this run: what was sent to it and not answered fails; who waits for a claim finds out by itself."""
+        self._stopped[name] = stop
+        self._watcher.stopped(name, str(stop))
+        for request in [open_[0] for open_ in self._open.values() if open_[0].model == name]:
+            if request.key in self._asked:
+                self._failed(request, stop.status, str(stop))
 
     async def _feed(self, name: str) -> AsyncIterator[Request]:
         while (request := await self._queues[name].get()) is not None:
