@@ -327,6 +327,11 @@ def _crosscheck(config: RunConfig, draft: Draft, broken: Collection[str]) -> lis
         if names[number] in _OWN_NAMES or names[number].endswith("win_rate"):
             problems.append(f"{here}.name: {names[number]!r} has a meaning of its own in tables: take another")
         problems += _check_judging(judging, here, config, broken)
+        problems += [
+            f"{here}: asks the same as judging {names[at]!r}, and would count it twice"
+            for at in range(number)
+            if names[at] != names[number] and _same_question(config.judging[at], judging)
+        ]
     for number, dataset in enumerate(config.datasets):
         if dataset.prompt:
             place = f"{draft.origin.get('datasets', 'command line')}: datasets.{number}.prompt"
@@ -335,6 +340,16 @@ def _crosscheck(config: RunConfig, draft: Draft, broken: Collection[str]) -> lis
         place = f"{draft.origin.get('rating', 'command line')}: rating.anchor"
         problems += _check_names(place, [config.rating.anchor], [m.abbr for m in config.models], "model")
     return problems
+
+
+def _same_question(one: JudgingSpec, other: JudgingSpec) -> bool:
+    """Whether two judgings ask some judge the same prompt about the same items: one reply would be two judgments."""
+
+    def meet(mine: tuple[str, ...], yours: tuple[str, ...]) -> bool:
+        return not mine or not yours or bool(set(mine) & set(yours))
+
+    same = one.kind == other.kind and (one.prompt or one.kind) == (other.prompt or other.kind)
+    return same and meet(one.judges, other.judges) and meet(one.datasets, other.datasets)
 
 
 def _check_judging(judging: JudgingSpec, here: str, config: RunConfig, broken: Collection[str]) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -41,7 +42,7 @@ class Locks:
         """Holds the lock of that name. Raises Held where another process does."""
         lock = self._lock(name)
         try:
-            lock.acquire()
+            lock.acquire(timeout=1)  # somebody may only be looking (is_held)
         except Timeout:
             raise Held(name) from None
         try:
@@ -58,8 +59,10 @@ class Locks:
                 return False
         except Timeout:
             return True
-        except OSError:  # a read-only disk: nobody works there
-            return False
+        except OSError as error:
+            if error.errno in (errno.EROFS, errno.EACCES):  # a disk that is only looked at: nobody works there
+                return False
+            raise
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
@@ -70,5 +73,7 @@ class Locks:
 
     @staticmethod
     def _let_go(lock: FileLock) -> None:
+        # In this order: a file that is removed after it was released may be the next holder's.
+        with suppress(PermissionError):  # where an open file can't be removed it stays, and does no harm
+            Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ def write_results(store: Store, run: Run, folder: Path) -> Path:
     evidence = gather(store, run, items)
     ratings, scores = rating_rows(evidence), score_rows(evidence)
     store.keep_results(run.run, ratings, scores)
+    for name in ("predictions", "results"):  # of models that the run no longer has
+        shutil.rmtree(folder / name, ignore_errors=True)
     _write_predictions(store, run, folder, items, evidence)
     _write_summary(run, folder, evidence, scores)
     report = folder / "report.html"
@@ -56,6 +59,7 @@ def gather(store: Store, run: Run, items: list[Item] | None = None) -> Evidence:
         versions=run.provenance.get("tasks", {}),
         rating=RatingSpec.model_validate(run.config.get("rating", {})),
         seed=run.config.get("seed", 0),
+        order_known=run.provenance.get("order_known", True),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from arena.results import Evidence, accuracy, grade, judge_health, known, score_
 from arena.show import outcome
 from arena.store import Store
 from judge.aggregate import verdicts
-from judge.types import Item, Judgment, Response
+from judge.types import JUDGEABLE, Item, Judgment, Response
 from reports.page import (
     AnswerView,
     Categories,
@@ -48,14 +49,20 @@ def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence
     failures = store.failures(run.run)
     table = standings(evidence)
     missing = sum(max(case.questions, 1) for case in evidence.left_out if case.reason in INCOMPLETE)
+    unreached = (
+        _unreached_turns(items, replies, failures, evidence.models) if "planned" in run.provenance else Counter()
+    )
     leaders = _leaderboard(evidence, table)
     return Page(
         title=run.title or "Evaluation",
         description=run.description,
         run=run.run,
         created=datetime.fromisoformat(run.started_at).strftime("%Y-%m-%d %H:%M UTC"),
-        complete=run.status == "complete" and not failures and not missing,
-        notices=(*_gaps(run, failures, missing, again), *_notices(evidence, table)),
+        complete=run.status == "complete" and not failures and not missing and not unreached,
+        notices=(
+            *_gaps(run, store.status(run), failures, missing, sum(unreached.values()), again),
+            *_notices(evidence, table),
+        ),
         headline=("" if run.status == "complete" else "So far: ") + _headline(leaders, table, evidence),
         leaderboard=leaders,
         matrix=None if table is None else _matrix(table.win_rates),
@@ -63,7 +70,7 @@ def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence
         score_models=evidence.models,
         scores=tuple(_scores(evidence)),
         judges=tuple(judge_health(evidence)),
-        left_out=tuple(_left_out(replies, failures, evidence)),
+        left_out=tuple(_left_out(items, replies, failures, evidence, unreached)),
         spend=tuple(_spend(replies, failures, evidence.models)),
         items=tuple(_items(items, replies, evidence)),
         n_items=len(items),
@@ -91,13 +98,21 @@ def _leaderboard(evidence: Evidence, table: Leaderboard | None) -> tuple[LeaderR
             for row in table.rows
         )
 
-    def merit(model: str) -> list[float]:
-        return [-1.0 if e is None or e.value is None else e.value for e in (grades[model], exact[model])]
+    def merit(model: str) -> tuple[float, ...] | None:
+        """Grade, then exact score; None for a model that has neither, which has no rank."""
+        values = [e.value if e is not None else None for e in (grades[model], exact[model])]
+        return None if values == [None, None] else tuple(-math.inf if v is None else v for v in values)
+
+    def rank(model: str) -> int | None:
+        own = merit(model)
+        return (
+            None if own is None else 1 + sum(other > own for other in map(merit, evidence.models) if other is not None)
+        )
 
     return tuple(
         LeaderRow(
             model=model,
-            rank=1 + sum(merit(other) > merit(model) for other in evidence.models),
+            rank=rank(model),
             rank_low=None,
             rank_high=None,
             rating=Estimate(None),
@@ -105,7 +120,7 @@ def _leaderboard(evidence: Evidence, table: Leaderboard | None) -> tuple[LeaderR
             grade=grades[model],
             exact=exact[model],
         )
-        for model in sorted(evidence.models, key=merit, reverse=True)
+        for model in sorted(evidence.models, key=lambda model: merit(model) or (-math.inf, -math.inf), reverse=True)
     )
 
 
@@ -114,7 +129,7 @@ def _headline(leaders: Sequence[LeaderRow], table: Leaderboard | None, evidence:
     if not leaders:
         return "Nothing was scored."
     if table is None:
-        return _unrated(leaders[0], evidence)
+        return _unrated(leaders, evidence)
     if len(table.rows) < 2 or table.rows[1].rating is None or table.rows[1].component != table.rows[0].component:
         return "There are too few battles to say which model is better."
     first, second = table.rows[0], table.rows[1]
@@ -124,7 +139,7 @@ def _headline(leaders: Sequence[LeaderRow], table: Leaderboard | None, evidence:
     met = int(table.win_rates.battles[i, j])
     told = "" if share is None else f"; it won {share:.0%} of their {met} judged battles (ties half)"
     if round(gap) == 0:
-        return f"{first.model} and {second.model} are level{told}."
+        return f"{first.model} and {second.model} are level over their {met} judged battles."
     if sure is None:
         return f"{first.model} leads {second.model} by {gap:.0f} rating points{told}; how sure that is can't be said."
     if sure >= _SETTLED:
@@ -134,16 +149,44 @@ def _headline(leaders: Sequence[LeaderRow], table: Leaderboard | None, evidence:
     return f"{leads}, but this is not settled: it led in {_resamples(sure, table)}."
 
 
-def _unrated(first: LeaderRow, evidence: Evidence) -> str:
-    if first.grade is not None and first.grade.value is not None:
-        return f"{first.model} has the best mean grade: {first.grade.value:.2f}."
-    if first.exact is not None and first.exact.value is not None:
-        return f"{first.model} has the best accuracy: {first.exact.value:.1%}."
+def _unrated(leaders: Sequence[LeaderRow], evidence: Evidence) -> str:
+    """The first sentence where there were no battles: by grade, else by exact score, with what it rests on."""
+    grades = [(row.model, row.grade) for row in leaders if row.grade is not None and row.grade.value is not None]
+    exact = [(row.model, row.exact) for row in leaders if row.exact is not None and row.exact.value is not None]
+    if grades or exact:
+        return _comparison("mean grade" if grades else "accuracy", grades or exact)
     if evidence.judgments:
         return f"No judgment could be read: {len(evidence.judgments)} of {len(evidence.judgments)} are unreadable."
     if evidence.left_out:
         return "Nothing could be judged."
     return "Answers were collected; nothing has judged them."
+
+
+def _comparison(name: str, found: Sequence[tuple[str, Estimate]]) -> str:
+    """Who is ahead by a score, said to be settled only where no other's interval or bounds reach the first's."""
+
+    def shown(estimate: Estimate) -> str:
+        value = f"{estimate.value:.1%}" if name == "accuracy" else f"{estimate.value:.2f}"
+        return f"{value} ({estimate.n_scored} of {estimate.n_asked})"
+
+    def reach(estimate: Estimate) -> tuple[float, float]:
+        ends = [
+            e for e in (estimate.value, estimate.low, estimate.high, estimate.worst, estimate.best) if e is not None
+        ]
+        return (min(ends), max(ends)) if estimate.low is not None else (-math.inf, math.inf)
+
+    (model, first), *others = sorted(found, key=lambda pair: pair[1].value or 0.0, reverse=True)
+    if not others:
+        return f"{model}'s {name} is {shown(first)}."
+    if others[0][1].value == first.value:
+        return f"{model} and {others[0][0]} have the same {name}: {shown(first)} and {shown(others[0][1])}."
+    settled = all(reach(first)[0] > reach(other)[1] for _, other in others)
+    than = f"{shown(first)}, against {shown(others[0][1])} of {others[0][0]}"
+    return (
+        f"{model} has the best {name}: {than}."
+        if settled
+        else f"{model} leads in {name}, but this is not settled: {than}."
+    )
 
 
 def _resamples(share: float, table: Leaderboard) -> str:
@@ -156,16 +199,19 @@ def _resamples(share: float, table: Leaderboard) -> str:
     )
 
 
-def _gaps(run: Run, failures: Sequence[Failed], missing: int, again: str) -> list[Notice]:
+def _gaps(run: Run, status: str, failures: Sequence[Failed], missing: int, unreached: int, again: str) -> list[Notice]:
     """What keeps a run from being complete, and the command that mends it."""
     told = {
-        "running": "This run has not ended: it is still going on, or it was killed.",
+        "running": "This run is still going on.",
+        "killed": "This run did not end: it was killed.",
         "interrupted": "This run was interrupted.",
         "failed": "This run ended with an error.",
-    }.get(run.status, "This run is incomplete.")
-    if run.status == "complete" and not failures and not missing:
+    }.get(status, "This run is incomplete.")
+    if run.status == "complete" and not failures and not missing and not unreached:
         return []
-    counted = f"{len(failures)} requests failed and {missing} judgments are missing"
+    counted = (
+        f"{len(failures)} requests failed, {unreached} answers were not asked for, {missing} judgments are missing"
+    )
     reasons = [Notice("error", reason) for reason in failure_reasons(failures)]
     return [Notice("error", f"{told} {counted}. To continue: {again}"), *reasons]
 
@@ -277,17 +323,46 @@ def _scores(evidence: Evidence) -> list[ScoreRow]:
     ]
 
 
-def _left_out(replies: Sequence[Reply], failures: Sequence[Failed], evidence: Evidence) -> list[LeftOut]:
+def _unreached_turns(
+    items: Sequence[Item], replies: Sequence[Reply], failures: Sequence[Failed], models: Sequence[str]
+) -> Counter[str]:
+    """How many answers of each candidate a run never came to ask for. A dialogue that broke off was not cut short by the run."""
+    last: dict[tuple[str, str, str], tuple[int, bool]] = {}
+    for reply in replies:
+        where = reply.address
+        if where.role == "answer":
+            place = (reply.model, where.dataset, where.item)
+            going_on = reply.response.status in JUDGEABLE
+            last[place] = max(last.get(place, (0, going_on)), (where.turn + 1, going_on))
+    broken = {(f.model, f.address.dataset, f.address.item) for f in failures if f.address.role == "answer"}
+    unreached: Counter[str] = Counter()
+    for model in models:
+        for item in items:
+            place = (model, item.dataset, item.id)
+            turns, going_on = last.get(place, (0, True))
+            if going_on and place not in broken and turns < len(item.turns):
+                unreached[model] += len(item.turns) - turns
+    return unreached
+
+
+def _left_out(
+    items: Sequence[Item],
+    replies: Sequence[Reply],
+    failures: Sequence[Failed],
+    evidence: Evidence,
+    unreached: Counter[str],
+) -> list[LeftOut]:
     """Everything that is not in a number as it was asked for, by stage, who and reason."""
     rows = []
-    answers = Counter(reply.model for reply in replies if reply.address.role == "answer")
-    answers.update(failure.model for failure in failures if failure.address.role == "answer")
+    turns = sum(len(item.turns) for item in items)
+    answers = Counter(dict.fromkeys(evidence.models, turns))
     odd = Counter(
         (reply.model, reply.response.status)
         for reply in replies
         if reply.address.role == "answer" and reply.response.status != "ok"
     )
     odd.update((failure.model, failure.status) for failure in failures if failure.address.role == "answer")
+    odd.update({(model, "not_reached"): count for model, count in unreached.items()})
     for (model, status), count in sorted(odd.items()):
         rows.append(LeftOut("answers", model, status, count, answers[model]))
     asked: Counter[tuple[str, str]] = Counter()
@@ -335,7 +410,7 @@ def _spent(model: str, role: str, group: Sequence[Reply], failures: int) -> Spen
         model=model,
         role=role,
         responses=len(group),
-        bought_now=sum(reply.bought for reply in group),
+        bought_now=len({reply.response.key for reply in group if reply.bought}),
         failures=failures,
         input_tokens=total(response.input_tokens for response in responses),
         output_tokens=total(response.output_tokens for response in responses),

@@ -17,7 +17,10 @@ from reports.page import Estimate, JudgeHealth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a run's numbers are made of. `scales` gives lowest and highest grade by judging, `versions` by dataset."""
+    """What a run's numbers are made of. `scales` gives lowest and highest grade by judging, `versions` by dataset.
+
+    Without `order_known` nobody knows which answer a judge saw first.
+    """
 
     models: tuple[str, ...]
     judgments: tuple[Judgment, ...]
@@ -28,6 +31,7 @@ class Evidence:
     versions: dict[str, str]
     rating: RatingSpec
     seed: int
+    order_known: bool = True
 
     def only(self, *, category: str | None = None, dataset: str | None = None, judging: str | None = None) -> Evidence:
         """The part that concerns one category, dataset or judging."""
@@ -49,6 +53,7 @@ class Evidence:
             versions=self.versions,
             rating=self.rating,
             seed=self.seed,
+            order_known=self.order_known,
         )
 
 
@@ -148,7 +153,9 @@ def grade(evidence: Evidence, model: str) -> Estimate | None:
     read = [j for j in mine if j.score is not None]
     judgings = {j.judging for j in mine} | {c.judging for c in lost}
     bounds = [evidence.scales[name] for name in judgings if name in evidence.scales]
-    ends = (min(b[0] for b in bounds), max(b[1] for b in bounds)) if len(bounds) == len(judgings) else None
+    if len(set(bounds)) > 1:
+        return None  # grades on different scales have no common mean; each judging has its own in the score table
+    ends = bounds[0] if bounds and len(bounds) == len(judgings) else None
     worst = best = None
     total = sum(j.score for j in read if j.score is not None)
     if ends is not None:
@@ -196,7 +203,8 @@ def judge_health(evidence: Evidence) -> list[JudgeHealth]:
             read = [j.preference for j in mine if j.preference is not None]
             decided = [p for p in read if p != 0.5]
             consistent = _share(sum(both), len(both), evidence.rating.confidence)
-            first = _share(sum(p > 0.5 for p in decided), len(decided), evidence.rating.confidence)
+            if evidence.order_known:
+                first = _share(sum(p > 0.5 for p in decided), len(decided), evidence.rating.confidence)
             ties = _share(len(read) - len(decided), len(read), evidence.rating.confidence)
         unreadable = _share(sum(j.unreadable is not None for j in mine), len(mine), evidence.rating.confidence)
         assert unreadable is not None

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -71,18 +71,22 @@ def execute(
     _check_access(run_config, mode)
     lines = _open_lines(run_config, mode)
     with Store(work_dir / FILE_NAME) as store:
-        name = _continued(store.run(reuse, own=True), run_config) if reuse else new_folder(work_dir)
+        name = _continued(store.run(reuse, own=True), run_config, mode) if reuse else new_folder(work_dir)
         folder = work_dir / name
         with store.working_on(name):
             if mode != "viz":
                 (folder / "logs" / "infer").mkdir(parents=True, exist_ok=True)
                 _keep_config(folder / "configs", config.dump(run_config))
+                (folder / "report.html").unlink(missing_ok=True)  # it would tell of another state
                 plan = _plan(name, run_config, items, store.salt, mode, debug)
                 announce(f"run {name} in {folder}: {_count(items, 'item')}, {_count(run_config.models, 'model')}")
                 _walk(plan, run_config, lines, store, folder, debug)
                 complete = is_complete(gather(store, store.run(name)).left_out, len(store.failures(name)))
-                store.finish_run(name, "complete" if complete else "incomplete")
-            report = write_results(store, store.run(name), folder)
+                ended = replace(store.run(name), status="complete" if complete else "incomplete")
+                report = write_results(store, ended, folder)
+                store.finish_run(name, ended.status)
+            else:
+                report = write_results(store, store.run(name), folder)
             return Outcome(name, folder, store.run(name).status == "complete", report)
 
 
@@ -104,9 +108,10 @@ def _walk(plan: Plan, run_config: RunConfig, lines: dict[str, Line], store: Stor
             ) as log,
             Progress({model: n for model, n in totals.items() if n}, verbose=debug, log=log) as progress,
         ):
+            before = signal.getsignal(signal.SIGTERM)
             asyncio.run(_walk_until_stopped(plan, lines, store, progress))
-        with contextlib.suppress(ValueError):  # not in threads; asyncio has taken its own handler away again
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with contextlib.suppress(ValueError):  # not in threads; asyncio has put the system's own handler there
+                signal.signal(signal.SIGTERM, before)
         status = "incomplete"  # until the results are written
     except Interrupted:
         status = "interrupted"
@@ -162,9 +167,13 @@ def _count(things: Sequence[object], word: str) -> str:
     return f"{len(things)} {word}" + ("" if len(things) == 1 else "s")
 
 
-def _continued(run: Run, run_config: RunConfig) -> str:
+def _continued(run: Run, run_config: RunConfig, mode: Mode) -> str:
     """The run's name. Raises ConfigError for a run that was imported, or in whose place `run_config` would put another."""
     _check_own(run)
+    if mode == "infer" and run.provenance.get("planned"):
+        raise ConfigError(
+            [f"run {run.run} judges: -m infer would give its judgments up; leave -m out, or start a new run"]
+        )
     for key, names in (
         ("models", {spec.abbr for spec in run_config.models}),
         ("datasets", {spec.name for spec in run_config.datasets}),

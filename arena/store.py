@@ -183,6 +183,10 @@ class Store:
         """Whether a process is working on a run now."""
         return self._locks.is_held(f"run-{run}")
 
+    def status(self, run: Run) -> str:
+        """A run's status; "killed" where it is called running and no process works on it."""
+        return "killed" if run.status == "running" and not self.is_worked_on(run.run) else run.status
+
     def finish_run(self, run: str, status: str) -> None:
         with self._transaction():
             self._db.execute("UPDATE runs SET status = ?, finished_at = ? WHERE run = ?", (status, _now(), run))
@@ -341,7 +345,7 @@ class Store:
         rows = self._db.execute(
             "SELECT * FROM failures WHERE seq IN (SELECT max(seq) FROM failures WHERE run = ? "
             "GROUP BY key, role, dataset, item, model, models, turn) "
-            "AND NOT EXISTS (SELECT 1 FROM responses r WHERE r.key = failures.key) ORDER BY seq",
+            "AND NOT EXISTS (SELECT 1 FROM asked a WHERE a.run = failures.run AND a.key = failures.key) ORDER BY seq",
             (run,),
         )
         return [read_failed(row) for row in rows]

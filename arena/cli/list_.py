@@ -9,7 +9,6 @@ from arena.cli.options import WORK_DIR
 
 if TYPE_CHECKING:
     from arena.records import Run
-    from arena.store import Store
 
 
 @click.command("list")
@@ -22,7 +21,7 @@ def command(kind: str, words: tuple[str, ...], work_dir: Path) -> None:
         from arena.cli.options import opened
 
         with opened(work_dir) as store:
-            rows = [(run.run, f"{_status(run, store)}: {_what(run)}") for run in store.runs()]
+            rows = [(run.run, f"{store.status(run)}: {_what(run)}") for run in store.runs()]
         rows = [row for row in rows if all(word.lower() in " ".join(row).lower() for word in words)]
     else:
         from arena.catalog import matching
@@ -44,8 +43,3 @@ def _what(run: Run) -> str:
     """A run's title, and who took part in it."""
     models = ", ".join(model["abbr"] for model in run.config.get("models", []))
     return f"{run.title} ({models})" if run.title else models
-
-
-def _status(run: Run, store: Store) -> str:
-    dead = run.status == "running" and not store.is_worked_on(run.run)
-    return "killed" if dead else run.status

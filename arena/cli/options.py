@@ -89,10 +89,11 @@ def told() -> Iterator[None]:
         sys.exit(1)
 
 
-def warn_if_incomplete(run: Run) -> None:
+def warn_if_incomplete(store: Store, run: Run) -> None:
     """Says on standard error that a run's numbers rest on a part of what was asked for."""
     if run.status != "complete":
-        click.echo(f"note: run {run.run} is not complete ({run.status}): its numbers are those so far", err=True)
+        told = f"run {run.run} is not complete ({store.status(run)})"
+        click.echo(f"note: {told}: its numbers are those so far", err=True)
 
 
 @contextmanager

@@ -59,9 +59,10 @@ def command(
 
     with opened(work_dir) as store:
         found = store.run(run)
-        warn_if_incomplete(found)
+        warn_if_incomplete(store, found)
         evidence = gather(store, found)
         judges = {j.judge for j in evidence.judgments if j.kind == "pairwise"}
+        judges |= {c.judge for c in evidence.left_out if c.kind == "pairwise"}
         for option, name, known in (
             ("--category", category, set(evidence.categories)),
             ("--judge", judge, judges),

@@ -16,6 +16,6 @@ def command(run: str, work_dir: Path) -> None:
 
     with opened(work_dir) as store:
         found = store.run(run)
-        warn_if_incomplete(found)
+        warn_if_incomplete(store, found)
         report = write_results(store, found, work_dir / found.run)
     click.echo(str(report))

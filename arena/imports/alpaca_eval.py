@@ -192,9 +192,12 @@ def import_run(
         "judging": [{"name": JUDGING, "kind": "pairwise"}],
     }
     with store.together():
+        known = all(annotation.logprobs is not None for annotation in annotations if annotation.reply is not None)
         tasks = {DATASET: digest([[item.id, list(item.turns)] for item in items.values()])[:6]}
         told = f"imported from {len(files)} file" + ("" if len(files) == 1 else "s")
-        store.start_run(run, "AlpacaEval annotations", told, config, {**provenance, "tasks": tasks})
+        store.start_run(
+            run, "AlpacaEval annotations", told, config, {**provenance, "tasks": tasks, "order_known": known}
+        )
         store.keep_items(run, items.values())
         for annotation in annotations:
             _keep(store, run, annotation)

@@ -8,6 +8,8 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ import pytest
 
 from arena.store import Store
 from judge.types import Address, Asker, Message, Response
-from tests.program import SHARED, arena, start
+from tests.program import SHARED, arena, environment, start
 from tests.servers.openai_server import Server, serve
 
 KILLS = int(os.environ.get("ARENA_TEST_KILLS", "3"))
@@ -209,7 +211,7 @@ def test_a_killed_run_never_says_complete(server: Server, questions: Path, tmp_p
     assert heard < ITEMS * 2
     report = arena("report", "-w", "w", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
-    assert "is not complete (running)" in report.stderr
+    assert "is not complete (killed)" in report.stderr
     page = (tmp_path / report.stdout.strip()).read_text("utf-8")
     assert "it was killed" in page
     assert "not_reached" in page
@@ -228,9 +230,9 @@ def rows_or_none(work_dir: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def test_a_run_that_is_going_on_is_left_alone(questions: Path, tmp_path: Path) -> None:
-    with serve(latency=0.2, ledger=tmp_path / "l.jsonl") as slow:
-        first = start("run", *flags(slow, questions), "-w", "w", cwd=tmp_path)
-        while len(slow.ledger()) < 30 and first.poll() is None:
+    with serve(latency=0.5, ledger=tmp_path / "l.jsonl") as slow:
+        first = start("run", *flags(slow, questions), "--max-num-workers", "4", "-w", "w", cwd=tmp_path)
+        while len(slow.ledger()) < 4 and first.poll() is None:
             time.sleep(0.01)
         second = arena("run", "-r", "-w", "w", cwd=tmp_path)
         assert second.returncode == 1
@@ -321,3 +323,50 @@ def test_killed_runs_are_listed_as_such(questions: Path, tmp_path: Path) -> None
         process.kill()
         process.communicate()
     assert " killed: " in arena("list", "runs", "-w", "w", cwd=tmp_path).stdout
+
+
+def test_a_killed_collection_says_what_was_not_asked(questions: Path, tmp_path: Path) -> None:
+    with serve(latency=0.2, ledger=tmp_path / "l.jsonl") as slow:
+        process = start("run", *flags(slow, questions), "-m", "infer", "-w", "w", cwd=tmp_path)
+        while len(slow.ledger()) < 20 and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+    kept = rows(tmp_path / "w", "SELECT count(*) FROM responses")[0][0]
+    report = arena("report", "-w", "w", cwd=tmp_path)
+    page = (tmp_path / report.stdout.strip()).read_text("utf-8")
+    assert f"{ITEMS * 2 * 2 - kept} answers were not asked for" in page
+    assert "Nothing was left out" not in page
+    assert "This run did not end: it was killed." in page
+
+
+def test_collecting_again_does_not_give_up_judgments(server: Server, questions: Path, tmp_path: Path) -> None:
+    call = ["run", *flags(server, questions), "--limit", "3", "-w", "w"]
+    assert arena(*call, cwd=tmp_path).returncode == 0
+    again = arena(*call, "-m", "infer", "-r", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "would give its judgments up" in again.stderr
+    assert rows(tmp_path / "w", "SELECT count(*) FROM judgments") == [(12,)]
+
+
+def test_a_run_lock_excludes(tmp_path: Path) -> None:
+    """Four processes enter and leave the same lock as fast as they can: never two inside."""
+    code = (
+        "import sys, time; from pathlib import Path; from arena.locks import Held, Locks\n"
+        "locks, inside, entered = Locks(Path(sys.argv[1]) / 'l'), Path(sys.argv[1]) / 'inside', 0\n"
+        "end = time.monotonic() + 3\n"
+        "while time.monotonic() < end:\n"
+        "    try:\n"
+        "        with locks.holding('x'):\n"
+        "            inside.mkdir(); entered += 1; inside.rmdir()\n"
+        "    except Held: pass\n"
+        "print(entered)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    both = [
+        subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    ended = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0] * 4, ended
+    assert sum(int(out) for out, _ in ended) > 10
