@@ -67,9 +67,12 @@ def execute(
     """
     from arena.output import gather, write_results
 
-    items = [item for spec in run_config.datasets for item in _first(load_items(spec, run_config.data_dir), run_config)]
+    everything = [load_items(spec, run_config.data_dir) for spec in run_config.datasets]
+    items = [item for mine in everything for item in mine[: run_config.limit]]
     _check_access(run_config, mode)
     lines = _open_lines(run_config, mode)
+    if mode != "viz":
+        _match_recordings(run_config, lines, [item for mine in everything for item in mine], items, announce)
     with Store(work_dir / FILE_NAME) as store:
         name = _continued(store.run(reuse, own=True), run_config, mode) if reuse else new_folder(work_dir)
         folder = work_dir / name
@@ -204,8 +207,20 @@ def _keep_config(folder: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
-def _first(items: list[Item], run_config: RunConfig) -> list[Item]:
-    return items[: run_config.limit]
+def _match_recordings(
+    run_config: RunConfig,
+    lines: dict[str, Line],
+    everything: Sequence[Item],
+    items: Sequence[Item],
+    announce: Callable[[str], None],
+) -> None:
+    """Tells which recorded candidates answer only a part of the items. Raises BadFile for one that answers none."""
+    from arena.models.recorded import RecordedBackend, coverage_note
+
+    for spec in run_config.models:
+        backend = lines[spec.abbr].backend
+        if isinstance(backend, RecordedBackend) and (note := coverage_note(backend, backend.match(everything, items))):
+            announce(note)
 
 
 def _check_access(run_config: RunConfig, mode: Mode) -> None:

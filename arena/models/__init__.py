@@ -28,7 +28,7 @@ def open_backend(spec: ModelSpec) -> Generates:
         case RecordedModel():
             from arena.models.recorded import RecordedBackend
 
-            return RecordedBackend(spec.abbr, spec.path)
+            return RecordedBackend(spec.abbr, spec.path, spec.format)
         case OpenAIModel():
             from arena.models.openai import OpenAIBackend
 

@@ -1,55 +1,108 @@
-"""Answers and judge replies made elsewhere, from JSON Lines. Also the fake that tests use: nothing is patched for them.
-
-A candidate's line is `{"item": "writing-1", "turns": ["first answer", "second answer"]}`; a judge's is
-`{"item": "writing-1", "role": "grade", "candidates": ["m"], "text": "..."}` or, with two candidates in the order
-shown, `"role": "pairwise"`. `"dataset"` may be given where two datasets share an id. An item's id may be a whole number, as in
-files of items.
+"""Answers and judge replies made elsewhere, from files (see arena/recordings). Also the fake that tests use: nothing is
+patched for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from arena.jsonl import BadFile, BadLine, read_jsonl
-from judge.types import Address, Request, Response
+from arena.jsonl import BadFile
+from arena.recordings.matching import Questions
+from arena.recordings.reading import Format, read_recording
+from arena.recordings.record import Record
+from judge.types import Address, Item, Request, Response
 
 _Place = tuple[str | None, str, str, tuple[str, ...]]
 _MOST_PROBLEMS = 20
-_KEYS = {"item", "dataset", "role", "turns", "text", "candidates"}
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many of a run's items have a recorded answer, and how many of the recorded answers belong to one of them."""
+
+    items: int
+    answered: int
+    answers: int
+    used: int
+    missing: tuple[str, ...]
 
 
 class RecordedBackend:
     """Looks up what each request is about. A request without a line fails with the place where it was looked for."""
 
-    def __init__(self, name: str, paths: Sequence[Path]) -> None:
+    def __init__(self, name: str, paths: Sequence[Path], form: Format | None = None) -> None:
         """Reads the files. Raises BadFile with every bad line."""
         self.name = name
         self.paths = tuple(paths)
-        self._lines: dict[_Place, tuple[str, ...]] = {}
+        self._lines: dict[_Place, Record] = {}
         self._read_at: dict[_Place, str] = {}
-        problems = [problem for path in self.paths for problem in self._read(path)]
+        self._unplaced: list[tuple[str, Record]] = []
+        models: dict[str, None] = {}
+        problems = []
+        for path in self.paths:
+            for place, found in read_recording(path, form):
+                if isinstance(found, Record):
+                    if found.model:
+                        models[found.model] = None
+                    problems += self._place(place, found)
+                else:
+                    problems.append(f"{place}: {found}")
+        if len(models) > 1:
+            told = ", ".join(list(models)[:5]) + (" ..." if len(models) > 5 else "")
+            problems.append(
+                f"{self._files()}: holds answers of {len(models)} models ({told}): split it, a file a model"
+            )
+        self._raise(problems)
+
+    def _place(self, place: str, record: Record) -> list[str]:
+        if record.item is None or record.file:
+            self._unplaced.append((place, record))
+            return []
+        return self._keep((record.dataset, record.item, record.role, record.candidates), place, record)
+
+    def _keep(self, where: _Place, place: str, record: Record) -> list[str]:
+        if where in self._lines:
+            known = self._read_at[where]
+            if record.item is not None and not record.file:
+                told = f"item {where[1]!r} has a line for this role and these candidates already: {known}"
+                return [f"{place}: {told}"]
+            if record.texts == self._lines[where].texts:
+                return []
+            return [f"{place}: item {where[1]!r} is answered differently in {known}: keep one of the two"]
+        self._lines[where], self._read_at[where] = record, place
+        return []
+
+    def _raise(self, problems: list[str]) -> None:
         if problems:
             more = len(problems) - _MOST_PROBLEMS
-            rest = [f"recording {name}: and {more} more lines"] if more > 0 else []
+            rest = [f"recording {self.name}: and {more} more lines"] if more > 0 else []
             raise BadFile(problems[:_MOST_PROBLEMS] + rest)
 
-    def _read(self, path: Path) -> list[str]:
+    def match(self, items: Sequence[Item], asked: Sequence[Item] | None = None) -> Coverage:
+        """Gives the answers without an id to the items they belong to, by the question's text, and counts what is covered.
+
+        `items` are all the datasets hold (a question among the worked examples of another is told from it by that),
+        `asked` those that the run asks. Raises BadFile where one item is answered twice, differently.
+        """
+        questions = Questions(items)
+        unplaced, self._unplaced = self._unplaced, []
         problems = []
-        for number, raw in read_jsonl(path):
-            try:
-                if isinstance(raw, BadLine):
-                    raise raw
-                place, texts = _parse(raw)
-                if place in self._lines:
-                    raise BadLine(
-                        f"item {place[1]!r} has a line for this role and these candidates already: {self._read_at[place]}"
-                    )
-                self._lines[place], self._read_at[place] = texts, f"{path}:{number}"
-            except BadLine as error:
-                problems.append(f"{path}:{number}: {error}")
-        return problems
+        for place, record in unplaced:
+            for item in questions.of(record):
+                problems += self._keep((item.dataset, item.id, "answer", ()), place, record)
+        self._raise(problems)
+        asked = items if asked is None else asked
+        used = {id(self._answer(item)) for item in asked if self._answer(item) is not None}
+        missing = tuple(f"{item.dataset}/{item.id}" for item in asked if self._answer(item) is None)
+        placed = {id(record) for record in self._lines.values() if record.role == "answer"}
+        answers = len(placed | {id(record) for _, record in unplaced})
+        return Coverage(len(asked), len(asked) - len(missing), answers, len(used), missing)
+
+    def _answer(self, item: Item) -> Record | None:
+        anywhere = self._lines.get((None, item.id, "answer", ()))
+        return self._lines.get((item.dataset, item.id, "answer", ()), anywhere)
 
     async def generate(self, requests: AsyncIterator[Request]) -> AsyncIterator[Response]:
         async for request in requests:
@@ -59,14 +112,17 @@ class RecordedBackend:
         """The recorded response, or one with status "error:not_recorded" that says what is missing where."""
         where = request.address
         models = () if where.role == "answer" else where.models
-        texts = self._lines.get((where.dataset, where.item, where.role, models))
-        if texts is None:
-            texts = self._lines.get((None, where.item, where.role, models))
-        if texts is None or where.turn >= len(texts):
-            error = f"{self._files()} holds no {_describe(where, texts)}"
+        record = self._lines.get((where.dataset, where.item, where.role, models))
+        if record is None:
+            record = self._lines.get((None, where.item, where.role, models))
+        if record is None or where.turn >= len(record.texts):
+            error = f"{self._files()} holds no {_describe(where, record)}"
             return Response(key=request.key, status="error:not_recorded", error=error)
-        text = texts[where.turn]
-        return Response(key=request.key, status="ok" if text.strip() else "empty", text=text, finish_reason="stop")
+        text = record.texts[where.turn]
+        status = "ok" if text.strip() else "empty"
+        if record.status and where.turn == len(record.texts) - 1:
+            status = record.status
+        return Response(key=request.key, status=status, text=text, finish_reason="stop")
 
     def _files(self) -> str:
         return " or ".join(map(str, self.paths))
@@ -75,33 +131,32 @@ class RecordedBackend:
         self._lines.clear()
 
 
-def _describe(where: Address, texts: tuple[str, ...] | None) -> str:
+def coverage_note(backend: RecordedBackend, coverage: Coverage) -> str:
+    """One sentence where a recording answers only a part of the items, else "". Raises BadFile where it answers none."""
+    if coverage.answered == coverage.items:
+        return ""
+    if not coverage.answered:
+        files = " or ".join(map(str, backend.paths))
+        raise BadFile(
+            [
+                f"model {backend.name}: none of the {coverage.answers} answers in {files} belongs to one of the "
+                f"{coverage.items} items: compare their ids, or their questions where the file has no ids"
+            ]
+        )
+    names = " or ".join(path.name for path in backend.paths)
+    shown = ", ".join(coverage.missing[:3])
+    more = f" and {len(coverage.missing) - 3} more" if len(coverage.missing) > 3 else ""
+    spare = coverage.answers - coverage.used
+    unused = f"; {spare} of its {coverage.answers} answers belong to no item of this run" if spare else ""
+    return (
+        f"{backend.name}: {coverage.answered} of {coverage.items} items have an answer in {names}{unused}; "
+        f"without one: {shown}{more}"
+    )
+
+
+def _describe(where: Address, record: Record | None) -> str:
     if where.role == "answer":
-        if texts is not None:
-            return f"turn {where.turn + 1} of item {where.item!r}: 'turns' has {len(texts)} there"
+        if record is not None:
+            return f"turn {where.turn + 1} of item {where.item!r}: 'turns' has {len(record.texts)} there"
         return f"answer to item {where.item!r}"
     return f"{where.role} reply to item {where.item!r} for candidates {list(where.models)}"
-
-
-def _parse(raw: dict[str, Any]) -> tuple[_Place, tuple[str, ...]]:
-    if set(raw) - _KEYS:
-        raise BadLine(f"unknown keys {sorted(set(raw) - _KEYS)}; a line has {sorted(_KEYS)}")
-    item, dataset = raw.get("item"), raw.get("dataset")
-    if isinstance(item, int) and not isinstance(item, bool):
-        item = str(item)
-    if not isinstance(item, str) or not item:
-        raise BadLine(f"'item' is the id of an item, not {item!r}")
-    if dataset is not None and not isinstance(dataset, str):
-        raise BadLine(f"'dataset' is a name, not {dataset!r}")
-    role = raw.get("role", "answer")
-    if role not in ("answer", "grade", "pairwise"):
-        raise BadLine(f"'role' is 'answer', 'grade' or 'pairwise', not {role!r}")
-    turns = raw.get("turns", [raw.get("text")])
-    texts = isinstance(turns, list) and turns and all(isinstance(turn, str) for turn in turns)
-    if ("turns" in raw) == ("text" in raw) or not texts:
-        raise BadLine("a line has either 'text' (a text) or 'turns' (a list of texts)")
-    candidates = raw.get("candidates", [])
-    wanted = {"answer": 0, "grade": 1, "pairwise": 2}[role]
-    if not isinstance(candidates, list) or len(candidates) != wanted or not all(isinstance(c, str) for c in candidates):
-        raise BadLine(f"role {role!r} goes with {wanted} names under 'candidates', not {candidates!r}")
-    return (dataset, item, role, tuple(candidates)), tuple(turns)

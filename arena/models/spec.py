@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, field_validator
 
 from arena.declared import Declared
+from arena.jsonl import BadFile
+from arena.recordings.reading import Format, files_of
 from judge.types import Asker, Sampling, digest
 
 # A header or a query parameter of such a name holds a secret.
@@ -166,7 +168,8 @@ class RecordedModel(_Model):
     """Answers or judge replies made elsewhere, looked up by item and role. Asking one costs nothing."""
 
     backend: Literal["recorded"] = "recorded"
-    path: tuple[Path, ...] = Field(min_length=1, description="a JSONL file, or several")
+    path: tuple[Path, ...] = Field(min_length=1, description="a file, or several; or a folder of predictions")
+    format: Format | None = Field(default=None, description="found by content where not given")
 
     @field_validator("path", mode="before")
     @classmethod
@@ -177,20 +180,31 @@ class RecordedModel(_Model):
     @classmethod
     def _readable(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
         for path in paths:
-            if not os.path.isfile(path):  # False for a name that can't be one, where Path.is_file raises
+            # isfile and isdir say False for a name that can't be one, where Path.is_file raises.
+            if os.path.isdir(path):
+                _predictions(path)
+            elif not os.path.isfile(path):
                 raise ValueError(f"no such file: {path}")
         return tuple(path.resolve() for path in paths)
 
     def fingerprint(self) -> str:
         """The bytes of the files: a changed recording is another model."""
         contents = []
-        for path in self.path:
+        for path in (file for given in self.path for file in files_of(given)):
             with path.open("rb") as handle:
                 contents.append(hashlib.file_digest(handle, "sha256").hexdigest())
-        return digest({"backend": self.backend, "content": contents, "revision": self.revision})
+        told = {"format": self.format} if self.format else {}
+        return digest({"backend": self.backend, "content": contents, "revision": self.revision, **told})
 
     def asker(self) -> Asker:
         return Asker(self.abbr, self.fingerprint(), self.sampling(), self.system_prompt, addressed=True)
+
+
+def _predictions(folder: Path) -> None:
+    try:
+        files_of(folder)
+    except BadFile as error:
+        raise ValueError(str(error)) from None
 
 
 def _backend(value: Any) -> Any:
