@@ -111,6 +111,18 @@ def load(
     return resolve(draft, base_url=base_url, api_key_env=api_key_env)
 
 
+def load_models(
+    names: Sequence[str], *, base_url: str | None = None, api_key_env: str | None = None
+) -> tuple[ModelSpec, ...]:
+    """The models behind names as `--models` takes them. Raises ConfigError with every problem."""
+    draft, problems = Draft(), list[str]()
+    draft.set("models", list(names))
+    found = _models("models", draft, base_url, api_key_env, problems)
+    if problems:
+        raise ConfigError(problems)
+    return tuple(found)
+
+
 def resolve(draft: Draft, *, base_url: str | None = None, api_key_env: str | None = None) -> RunConfig:
     """Validates a draft. Raises ConfigError with every problem found."""
     try:

@@ -11,6 +11,7 @@ import click
 
 _COMMANDS = {
     "run": "Collect, judge, rate and report: the main job.",
+    "ping": "Ask each model one short question: does it answer, and what can it do?",
     "list": "Show the models, datasets, prompts, suites and runs there are.",
     "show": "Show one item of a run: answers, judge questions, replies and verdicts.",
     "rate": "Rate the models of a run again and print the table.",

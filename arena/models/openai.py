@@ -140,7 +140,7 @@ class OpenAIBackend:
                 self._lost = self._lost + 1 if outcome.unreached else 0
                 if self._lost > self._spec.max_num_workers:
                     await self._stop(outcome)
-                message = shortened(self._struck(outcome.message), 500)
+                message = shortened(self.struck(outcome.message), 500)
                 return Response(key=request.key, status=outcome.status, error=message, attempts=attempt)
             self._tell(request, outcome, attempt)
             await self._back_off(outcome, attempt, sent)
@@ -148,7 +148,7 @@ class OpenAIBackend:
 
     def _tell(self, request: Request, failure: Failure, attempt: int) -> None:
         """Notes a retry for the log, and warns once when the server is gone, and when it is back."""
-        said = shortened(self._struck(failure.message), 200)
+        said = shortened(self.struck(failure.message), 200)
         where = f"{request.address.dataset}/{request.address.item}"
         _LOG.info("%s: attempt %d on %s: %s: %s", self._spec.abbr, attempt, where, failure.status, said)
         if failure.unreached and not self._away:
@@ -206,9 +206,9 @@ class OpenAIBackend:
         async with self._explaining:
             if self._stopped is None:
                 remedy = await self._remedy(self._cause)
-                said = shortened(self._struck(self._cause.message), 300).rstrip(".")
+                said = shortened(self.struck(self._cause.message), 300).rstrip(".")
                 where = f"model {self._spec.model!r} at {shown_url(self._spec.base_url)}"
-                self._stopped = ModelStopped(self._cause.status, f"{where}: {said}; {self._struck(remedy)}")
+                self._stopped = ModelStopped(self._cause.status, f"{where}: {said}; {self.struck(remedy)}")
         raise self._stopped from None
 
     async def _remedy(self, failure: Failure) -> str:
@@ -243,7 +243,7 @@ class OpenAIBackend:
         shown = ", ".join(nearest[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
         return f"the server knows no model {self._spec.model!r}; it lists: {shortened(shown, 600) or 'none'}"
 
-    def _struck(self, text: str) -> str:
+    def struck(self, text: str) -> str:
         """`text` without any secret, whatever a server echoed."""
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")

@@ -52,6 +52,8 @@ class Plan:
     `retry_after` are header values drawn for a 429 or 5xx ("date:5" is an HTTP date in 5 s, None no header). Attempts
     at the same messages after number `up_to_attempt` meet no fault. `serves` are the only models there are (empty:
     any), `key` is the only key let in (empty: any), `window` [n, seconds] refuses more than n requests in a window.
+    `features` are those of `FEATURES` that the server has: without them it ignores what asks for them; `refuses` are those
+    that it answers with a 400.
     `models` overrides all of this by model.
     """
 
@@ -64,6 +66,8 @@ class Plan:
     serves: Sequence[str] = ()
     key: str = ""
     window: tuple[int, float] | None = None
+    features: Sequence[str] = ()
+    refuses: Sequence[str] = ()
     models: Mapping[str, Plan] = field(default_factory=dict)
 
     @staticmethod
@@ -76,6 +80,9 @@ class Plan:
         unknown = set(raw.get("rates", ())) - faults
         if unknown:
             raise ValueError(f"a plan knows the faults {sorted(faults)}, not {sorted(unknown)}")
+        features = {*raw.get("features", ()), *raw.get("refuses", ())}
+        if features - set(FEATURES):
+            raise ValueError(f"a plan knows the features {list(FEATURES)}, not {sorted(features - set(FEATURES))}")
         models = {name: Plan.of({**raw, "models": {}, **own}) for name, own in raw.get("models", {}).items()}
         return Plan(**{**raw, "models": models})
 
@@ -215,6 +222,35 @@ def completion(model: str, messages: Messages) -> dict[str, Any]:
         ],
         "usage": {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written},
     }
+
+
+# -- features ---------------------------------------------------------------------------------------------------------
+
+FEATURES = ("logprobs", "json_schema", "system")
+
+
+def asked_for(asked: Mapping[str, Any]) -> set[str]:
+    """The features that a request asks for; of "system", only a message that says which word to reply with."""
+    wanted = {"logprobs"} if asked.get("logprobs") else set()
+    schema = isinstance(asked.get("response_format"), dict)
+    system = any(message.get("role") == "system" for message in asked["messages"])
+    return wanted | ({"json_schema"} if schema else set()) | ({"system"} if system else set())
+
+
+def with_features(done: dict[str, Any], asked: Mapping[str, Any], features: set[str]) -> dict[str, Any]:
+    """A completion as a server that has these features gives it."""
+    choice = done["choices"][0]
+    if "json_schema" in features:
+        properties = asked["response_format"]["json_schema"]["schema"]["properties"]
+        choice["message"]["content"] = json.dumps(dict.fromkeys(properties, "x"))
+    if "system" in features:
+        told = " ".join(_content(message) for message in asked["messages"] if message["role"] == "system")
+        if word := re.search(r'the word "(\w+)"', told):
+            choice["message"]["content"] = word[1]
+    if "logprobs" in features:
+        token = {"token": choice["message"]["content"][:4], "logprob": -0.1, "bytes": None, "top_logprobs": []}
+        choice["logprobs"] = {"content": [token], "refusal": None}
+    return done
 
 
 # -- faults -----------------------------------------------------------------------------------------------------------
@@ -406,7 +442,10 @@ async def _complete(
     latency = state.latency if plan.latency is None else plan.latency
     if latency and (fault is None or fault in CONNECTION_FAULTS):
         await asyncio.sleep(latency)
-    done = completion(model, messages)
+    wanted = asked_for(asked)
+    if refused := sorted(wanted & set(plan.refuses)):
+        return await _send(writer, _error(400, f"this server knows no {refused[0]}"))
+    done = with_features(completion(model, messages), asked, wanted & set(plan.features))
     answer = BODIES[fault](done, key) if fault in BODIES else _json(200, done, served=True)
     if answer.served:
         state.enter_ledger(model, body, messages, fault)

@@ -1,0 +1,147 @@
+"""Does a model answer, and what can it do: `arena ping` calls `ping`, and so can a notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from arena.jsonl import BadFile, BadLine, parse
+from arena.models import open_backend
+from arena.models.retry import shortened
+from arena.models.seam import Generates, ModelStopped
+from arena.models.spec import ModelSpec, OpenAIModel, RecordedModel
+from judge.types import Address, Asker, Message, Request, Response
+
+_QUESTION = "What is the capital of France? Answer with one word."
+_MOST_TOKENS = 256
+_SYSTEM = 'Whatever the user says, reply with the word "pineapple" and nothing else.'
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"capital": {"type": "string"}},
+    "required": ["capital"],
+    "additionalProperties": False,
+}
+_RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "capital", "strict": True, "schema": _SCHEMA}}
+
+Can = Literal["yes", "no", "ignored"]
+"""Whether a server does what is asked: it refuses ("no"), or answers as if it hadn't been asked ("ignored")."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """What one model said. `can` is empty where nothing is known about what it can do; `latency_s` is None for no answer."""
+
+    model: str
+    ok: bool
+    text: str
+    latency_s: float | None = None
+    can: dict[str, Can] = field(default_factory=dict)
+
+
+def ping(specs: Sequence[ModelSpec]) -> list[Ping]:
+    """Asks every model one short question and, one that answers, what it can do; all models at once. Four requests a model
+    at most, each tried twice at most.
+    """
+    return asyncio.run(_all(specs))
+
+
+async def _all(specs: Sequence[ModelSpec]) -> list[Ping]:
+    return list(await asyncio.gather(*map(_one, specs)))
+
+
+async def _one(spec: ModelSpec) -> Ping:
+    if isinstance(spec, RecordedModel):
+        return _of_recording(spec)
+    if isinstance(spec, OpenAIModel):
+        return await _of_server(spec.model_copy(update={"retry": min(spec.retry, 1)}))
+    return _of_response(spec.abbr, await _ask(open_backend(spec), spec.asker(), _QUESTION))
+
+
+def _of_recording(spec: RecordedModel) -> Ping:
+    try:
+        open_backend(spec)
+    except BadFile as error:
+        return Ping(model=spec.abbr, ok=False, text=error.problems[0])
+    names = ", ".join(path.name for path in spec.path)
+    return Ping(model=spec.abbr, ok=True, text=f"recorded in {names}: nothing is asked")
+
+
+async def _of_server(spec: OpenAIModel) -> Ping:
+    from arena.models.openai import OpenAIBackend
+
+    backend = OpenAIBackend(spec, os.environ.get(spec.api_key_env))
+    found = _of_response(spec.abbr, await _ask(backend, spec.asker(), _QUESTION))
+    if not found.ok:
+        return found
+    with_logprobs = spec.model_copy(update={"logprobs": spec.logprobs or 1})
+    with_schema = spec.model_copy(update={"extra_body": {**spec.extra_body, "response_format": _RESPONSE_FORMAT}})
+    logprobs, schema, system = await asyncio.gather(
+        _ask(open_backend(with_logprobs), with_logprobs.asker(), _QUESTION),
+        _ask(open_backend(with_schema), with_schema.asker(), _QUESTION),
+        _ask(open_backend(spec), spec.asker(), _QUESTION, system=_SYSTEM),
+    )
+    can = {
+        "log-probabilities": _can(logprobs, bool(logprobs.logprobs and logprobs.logprobs.get("content"))),
+        "JSON schema": _can(schema, _follows_schema(schema.text)),
+        "system role": _can(system, "pineapple" in system.text.lower()),
+    }
+    # An answer in the store keeps a word that happens to be a short key; what is shown here needn't.
+    return replace(found, text=backend.struck(found.text), can=can)
+
+
+def _of_response(model: str, response: Response) -> Ping:
+    if response.failed:
+        return Ping(model=model, ok=False, text=f"{response.status.removeprefix('error:')}: {response.error}")
+    return Ping(model=model, ok=True, text=_said(response), latency_s=response.latency_s)
+
+
+def _said(response: Response) -> str:
+    if response.text.strip():
+        return repr(response.text.strip())
+    return f"no text ({response.status})" + (", but reasoning" if response.reasoning else "")
+
+
+def _can(response: Response, done: bool) -> Can:
+    if response.failed:
+        return "no"
+    return "yes" if done else "ignored"
+
+
+def _follows_schema(text: str) -> bool:
+    try:
+        value = parse(text)
+    except BadLine:
+        return False
+    return isinstance(value, dict) and list(value) == ["capital"] and isinstance(value["capital"], str)
+
+
+async def _ask(backend: Generates, asker: Asker, question: str, *, system: str = "") -> Response:
+    """The response to one question; what stops the model is a response that failed."""
+    messages = (*([Message("system", system)] if system else []), Message("user", question))
+    address = Address("ping", "1", "answer", (asker.name,))
+    request = asker.request(messages, address, max_tokens=_MOST_TOKENS)
+
+    async def once() -> AsyncIterator[Request]:
+        yield request
+
+    found = Response(key=request.key, status="error:no_response", error="the model gave no response")
+    try:
+        async for response in backend.generate(once()):
+            found = response
+    except ModelStopped as stop:
+        found = Response(key=request.key, status=stop.status, error=str(stop))
+    finally:
+        await backend.close()
+    return found
+
+
+def shown(ping: Ping) -> str:
+    """One line: the name, what came back, how long it took, and what the model can do."""
+    if not ping.ok:
+        return f"{ping.model}: FAILED {ping.text}"
+    took = "" if ping.latency_s is None else f" in {ping.latency_s:.2f} s"
+    can = "; ".join(f"{what}: {can}" for what, can in ping.can.items())
+    return f"{ping.model}: {shortened(ping.text, 160)}{took}" + (f"; {can}" if can else "")
