@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -120,6 +121,15 @@ def request_json(request: Request) -> str:
     )
 
 
+def read_messages(body: str) -> tuple[Message, ...]:
+    """The messages of a request as `request_json` wrote it."""
+    return _messages(json.loads(body))
+
+
+def _messages(raw: Mapping[str, Any]) -> tuple[Message, ...]:
+    return tuple(Message(m["role"], m["content"]) for m in raw["messages"])
+
+
 def read_run(row: sqlite3.Row) -> Run:
     return Run(
         row["run"],
@@ -157,7 +167,7 @@ def read_exchange(row: sqlite3.Row) -> Exchange:
     request = Request(
         model=decode(row["asked_model"]),
         identity=raw["identity"],
-        messages=tuple(Message(m["role"], m["content"]) for m in raw["messages"]),
+        messages=_messages(raw),
         sampling=Sampling(**{**sampling, "stop": tuple(sampling["stop"])}),
         address=_address(row),
         kind=row["kind"],

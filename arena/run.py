@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from arena import catalog, config
 from arena.config import ConfigError, RunConfig
+from arena.forecast import Forecast, forecast
 from arena.items import DatasetSpec, load_items
 from arena.models import impediment, open_backend
 from arena.models.spec import ModelSpec, RecordedModel
@@ -67,12 +68,7 @@ def execute(
     """
     from arena.output import gather, write_results
 
-    everything = [load_items(spec, run_config.data_dir) for spec in run_config.datasets]
-    items = [item for mine in everything for item in mine[: run_config.limit]]
-    _check_access(run_config, mode)
-    lines = _open_lines(run_config, mode)
-    if mode != "viz":
-        _match_recordings(run_config, lines, [item for mine in everything for item in mine], items, announce)
+    items, lines = _prepared(run_config, mode, announce, buying=True)
     with Store(work_dir / FILE_NAME) as store:
         name = _continued(store.run(reuse, own=True), run_config, mode) if reuse else new_folder(work_dir)
         folder = work_dir / name
@@ -91,6 +87,34 @@ def execute(
             else:
                 report = write_results(store, store.run(name), folder)
             return Outcome(name, folder, store.run(name).status == "complete", report)
+
+
+def dry_run(
+    run_config: RunConfig, work_dir: Path, *, mode: Mode = "all", announce: Callable[[str], None] = lambda _: None
+) -> list[Forecast]:
+    """What `execute` would buy now, for every model and judge. Buys nothing and writes nothing.
+
+    Raises ConfigError, BadFile, StoreError as `execute` does.
+    """
+    items, lines = _prepared(run_config, mode, announce, buying=False)
+    path = work_dir / FILE_NAME
+    with Store(path, read_only=True) if path.exists() else contextlib.nullcontext() as store:
+        plan = _plan("", run_config, items, store.salt if store else b"", mode, debug=False)
+        return forecast(plan, (*run_config.models, *run_config.judges), lines, store)
+
+
+def _prepared(
+    run_config: RunConfig, mode: Mode, announce: Callable[[str], None], *, buying: bool
+) -> tuple[list[Item], dict[str, Line]]:
+    """The items of a run and a line for every model, recordings matched to the items; if `buying`, with every key in place."""
+    everything = [load_items(spec, run_config.data_dir) for spec in run_config.datasets]
+    items = [item for mine in everything for item in mine[: run_config.limit]]
+    if buying:
+        _check_access(run_config, mode)
+    lines = _open_lines(run_config, mode)
+    if mode != "viz":
+        _match_recordings(run_config, lines, [item for mine in everything for item in mine], items, announce)
+    return items, lines
 
 
 def _walk(plan: Plan, run_config: RunConfig, lines: dict[str, Line], store: Store, folder: Path, debug: bool) -> None:

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -31,12 +32,14 @@ from arena.records import (
     read_failed,
     read_item,
     read_judgment,
+    read_messages,
     read_reply,
     read_response,
     read_run,
     request_json,
 )
-from arena.schema import NewerStore, migrate
+from arena.schema import STEPS, NewerStore, migrate
+from arena.tokens import guessed_tokens
 from judge.types import Exchange, Item, Judgment, Request, Response
 
 if TYPE_CHECKING:
@@ -62,22 +65,43 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the latest replies of a model were like: means of output tokens and seconds, and its input tokens as a multiple of
+    the guess (see tokens.py). None where no reply tells.
+    """
+
+    replies: int
+    input_ratio: float | None
+    output_tokens: float | None
+    latency_s: float | None
+
+
+_LATEST = 200
+
+
 class Store:
     """An open store. Use as a context manager, or call `close`."""
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
-        """Opens (and creates or migrates) the store. Raises StoreError where that can't be done."""
+    def __init__(self, path: Path, *, create: bool = True, read_only: bool = False) -> None:
+        """Opens (and creates or migrates) the store; `read_only` leaves every byte as it is. Raises StoreError where that
+        can't be done.
+        """
         self.path = path
-        if not create and not path.is_file():
+        if (read_only or not create) and not path.is_file():
             raise StoreError(f"{path}: there is no store here yet; `arena run` makes one (another work dir: -w DIR)")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not create and not os.access(path.parent, os.W_OK):
-                # A finished store on a read-only disk can still be looked at.
-                self._db = sqlite3.connect(
-                    f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None
-                )
+            if read_only or (not create and not os.access(path.parent, os.W_OK)):
+                # A finished store on a read-only disk can still be looked at. One that has a log beside it must be read with
+                # it; without one, "immutable" keeps SQLite from making its helper files.
+                alone = "" if read_only and path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+                self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{alone}", uri=True, isolation_level=None)
+                if read_only and self._db.execute("PRAGMA user_version").fetchone()[0] < len(STEPS):
+                    raise StoreError(
+                        f"{path}: written by an older arena: `arena list runs -w {path.parent}` updates it"
+                    )
             else:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
                 self._db.execute("PRAGMA busy_timeout = 60000")
                 self._use_wal()
@@ -233,6 +257,25 @@ class Store:
         """What is in the store for a request, from whichever run."""
         row = self._db.execute("SELECT * FROM responses WHERE key = ?", (key,)).fetchone()
         return None if row is None else read_response(row)
+
+    def observed(self, model: str, *, answers: bool) -> Observed:
+        """What the latest 200 replies of a model were like, as a candidate or as a judge."""
+        rows = self._db.execute(
+            "SELECT input_tokens, output_tokens, latency_s, request FROM responses WHERE model = ? AND "
+            f"role {'=' if answers else '<>'} 'answer' ORDER BY seq DESC LIMIT {_LATEST}",
+            (encode(model),),
+        ).fetchall()
+        counted = [
+            (row["input_tokens"], guessed_tokens(read_messages(row["request"]))) for row in rows if row["input_tokens"]
+        ]
+        output = [row["output_tokens"] for row in rows if row["output_tokens"] is not None]
+        latency = [row["latency_s"] for row in rows if row["latency_s"] is not None]
+        return Observed(
+            replies=len(rows),
+            input_ratio=sum(n for n, _ in counted) / sum(guess for _, guess in counted) if counted else None,
+            output_tokens=sum(output) / len(output) if output else None,
+            latency_s=sum(latency) / len(latency) if latency else None,
+        )
 
     def keep(self, run: str, request: Request, response: Response) -> Response:
         """Commits what came back, and that this run asked for it; returns what the store holds, which is what came first.

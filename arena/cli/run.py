@@ -45,6 +45,7 @@ from arena.cli.options import WORK_DIR, SeveralValues, told
 )
 @click.option("--max-num-workers", type=click.IntRange(min=1), help="Most requests under way at once, per model.")
 @click.option("--retry", type=click.IntRange(min=0), help="Further attempts after a failure that may pass.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be bought, and at what cost; buy and write nothing.")
 @click.option("--debug", is_flag=True, help="One item after another, a line on the screen for every response.")
 def command(
     config: str | None,
@@ -61,6 +62,7 @@ def command(
     reuse: str | None,
     max_num_workers: int | None,
     retry: int | None,
+    dry_run: bool,
     debug: bool,
 ) -> None:
     """Collect answers, judge them, rate the models and write the report.
@@ -70,9 +72,11 @@ def command(
 
     Exit code: 0 complete, 1 incomplete or failed, 2 wrong usage, 130 interrupted.
     """
+    from arena.cli.tables import echo_forecast, print_summary
     from arena.config import load
     from arena.output import resume_command
     from arena.run import Interrupted, execute, stored_config
+    from arena.run import dry_run as forecast_run
     from arena.store import FILE_NAME, Store
 
     if reuse is not None and reuse != "latest" and not re.fullmatch(r"\d{8}_\d{6}(_\d+)?", reuse):
@@ -88,6 +92,10 @@ def command(
         "max_num_workers": max_num_workers,
         "retry": retry,
     }
+
+    def announce(text: str) -> None:
+        click.echo(text, err=True)
+
     named = bool(config or models or judges or datasets)
     with told():
         if reuse is not None and not named:
@@ -95,7 +103,7 @@ def command(
                 raise click.UsageError(
                     "-r without CONFIG continues with the run's own config: give CONFIG to change it"
                 )
-            with Store(work_dir / FILE_NAME, create=False) as store:
+            with Store(work_dir / FILE_NAME, create=False, read_only=dry_run) as store:
                 run_config = stored_config(store.run(reuse, own=True))
         else:
             run_config = load(
@@ -107,6 +115,10 @@ def command(
                 base_url=base_url,
                 api_key_env=api_key_env,
             )
+        if dry_run:
+            forecasts = forecast_run(run_config, work_dir, mode=mode, announce=announce)  # type: ignore[arg-type]
+            echo_forecast(forecasts)
+            return
         try:
             outcome = execute(
                 run_config,
@@ -114,13 +126,11 @@ def command(
                 mode=mode,  # type: ignore[arg-type]
                 reuse=reuse,
                 debug=debug,
-                announce=lambda text: click.echo(text, err=True),
+                announce=announce,
             )
         except (Interrupted, KeyboardInterrupt):
             click.echo(f"interrupted; what had come is kept: continue with `{resume_command(work_dir)}`", err=True)
             sys.exit(130)
-    from arena.cli.tables import print_summary
-
     print_summary(work_dir, outcome.run)
     if not outcome.complete:
         again = resume_command(work_dir, outcome.run)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from arena.forecast import Forecast
 from arena.ratings import Leaderboard, Row
 from arena.results import Evidence, accuracy, grade, win_rate
 from reports.page import Estimate
@@ -88,6 +89,51 @@ def _mean(estimate: Estimate | None) -> str:
 
 def _percent(estimate: Estimate | None) -> str:
     return "-" if estimate is None or estimate.value is None else f"{estimate.value:.1%} ({_counts(estimate)})"
+
+
+def echo_forecast(forecasts: Sequence[Forecast]) -> None:
+    """What would be bought, a line a model and role, the sum, and where the numbers come from."""
+    headers = ["model", "for", "new", "of them by structure", "in the store", "tokens in", "tokens out", "cost", "time"]
+    rows = [
+        [
+            one.model,
+            one.role,
+            str(one.new),
+            str(one.by_structure),
+            str(one.stored),
+            *(
+                ["-", "-", "nothing"]
+                if one.free
+                else [f"{one.input_tokens:,}", f"{one.output_tokens:,}", _dollars(one.cost)]
+            ),
+            "-" if one.free or not one.new else "unknown" if one.seconds is None else _duration(one.seconds),
+        ]
+        for one in forecasts
+    ]
+    bought = [one for one in forecasts if not one.free]
+    known = sum(one.cost for one in bought if one.cost is not None)
+    unknown = [one.model for one in bought if one.cost is None]
+    echo_table(headers, rows)
+    click.echo()
+    total = (
+        _dollars(known) if not unknown else f"unknown; {_dollars(known)} without {', '.join(dict.fromkeys(unknown))}"
+    )
+    requests, stored = sum(one.new for one in bought), sum(one.stored for one in forecasts)
+    click.echo(visible_name(f"to buy: {requests} requests, {stored} are in the store; cost {total}"))
+    if sum(one.by_structure for one in bought):
+        click.echo("by structure: hangs on answers that are not there yet; counted as if every answer came")
+    for one in forecasts:
+        if one.how:
+            click.echo(visible_name(f"tokens of {one.model} ({one.role}): {one.how}"))
+    click.echo("dry run: nothing was bought or written")
+
+
+def _dollars(value: float | None) -> str:
+    return "unknown" if value is None else f"${value:.4f}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def echo_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,0 +1,198 @@
+"""What a run would buy, worked out without buying or writing anything: the line walked with what the store holds.
+
+Where an answer is not there yet, what depends on it (a dialogue's next turn, a judge's question) is written with a stand-in
+of the length that is expected, and counted as "by structure".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from arena.elicit.dialogue import next_request
+from arena.models.chat import Usage, cost
+from arena.models.recorded import RecordedBackend
+from arena.models.spec import ModelSpec, Price, RecordedModel
+from arena.pipeline import Docket, Plan, not_judgeable
+from arena.store import Observed, Store
+from arena.switchboard import Line
+from arena.tokens import guessed_tokens
+from judge.types import Answer, Asker, Case, Exchange, Item, Judgment, Request, Response
+
+_ASSUMED_OUTPUT = 1000
+"""Tokens of an answer to which nothing sets a limit, of a model that the store knows nothing of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What one model would be asked as candidate ("answers") or as judge ("judging").
+
+    `by_structure` of the `new` requests hang on answers that are not there yet. `cost` is in dollars, None where the price
+    is unknown; `seconds` is None where the store has seen no reply of this model. `how` says where the tokens come from.
+    """
+
+    model: str
+    role: str
+    new: int
+    stored: int
+    by_structure: int
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    seconds: float | None
+    free: bool
+    how: str
+
+
+def forecast(plan: Plan, specs: Sequence[ModelSpec], lines: Mapping[str, Line], store: Store | None) -> list[Forecast]:
+    """A line for every model and role that has anything to do, candidates first. `lines` are never asked, only looked up."""
+    by_name = {spec.abbr: spec for spec in specs}
+    book = _Book(lines, store)
+    for item in plan.items:
+        _walk_item(plan, item, book)
+    return [
+        _line(by_name[model], role, tally, book) for (model, role), tally in sorted(book.tallies.items(), key=_order)
+    ]
+
+
+def _order(entry: tuple[tuple[str, str], object]) -> bool:
+    return entry[0][1] != "answers"
+
+
+@dataclass(slots=True)
+class _Tally:
+    new: int = 0
+    stored: int = 0
+    by_structure: int = 0
+    guessed_input: int = 0
+    output_tokens: int = 0
+    limits: set[int | None] = field(default_factory=set)
+
+
+class _Book:
+    """Counts requests and knows what has come already. `seen` are the keys met so far: the same is bought once."""
+
+    def __init__(self, lines: Mapping[str, Line], store: Store | None) -> None:
+        self.lines = lines
+        self.tallies: dict[tuple[str, str], _Tally] = {}
+        self._store = store
+        self._seen: set[str] = set()
+        self._observed: dict[tuple[str, str], Observed] = {}
+
+    def ask(self, request: Request, *, certain: bool) -> Response | None:
+        """Counts a request; its response, where the store or a recording has one. Not `certain`: it holds a stand-in."""
+        role = _role(request)
+        tally = self.tallies.setdefault((request.model, role), _Tally())
+        known = self._store.response(request.key) if self._store is not None and certain else None
+        if known is not None:
+            tally.stored += 1
+            return known
+        line = self.lines[request.model]
+        if role == "answers" and not line.answers:
+            return Response(key=request.key, status="error:not_collected")
+        if certain and request.key in self._seen:
+            tally.stored += 1
+            return None
+        self._seen.add(request.key)
+        tally.new += 1
+        tally.by_structure += not certain
+        if isinstance(line.backend, RecordedBackend):
+            return line.backend.lookup(request) if certain else None
+        tally.guessed_input += guessed_tokens(request.messages)
+        tally.output_tokens += self.expected_output(request)
+        tally.limits.add(request.sampling.max_tokens)
+        return None
+
+    def expected_output(self, request: Request) -> int:
+        """Tokens of the reply: the mean of this model's replies in the store, else the limit, else 1,000."""
+        seen, limit = self.observed(request.model, _role(request)), request.sampling.max_tokens
+        if seen.output_tokens is None:
+            return _ASSUMED_OUTPUT if limit is None else limit
+        mean = round(seen.output_tokens)
+        return mean if limit is None else min(mean, limit)
+
+    def observed(self, model: str, role: str) -> Observed:
+        if (model, role) not in self._observed:
+            nothing = Observed(0, None, None, None)
+            self._observed[model, role] = (
+                nothing if self._store is None else self._store.observed(model, answers=role == "answers")
+            )
+        return self._observed[model, role]
+
+
+def _role(request: Request) -> str:
+    return "answers" if request.address.role == "answer" else "judging"
+
+
+def _walk_item(plan: Plan, item: Item, book: _Book) -> None:
+    answers = {asker.name: _collect(asker, item, plan, book) for asker in plan.candidates}
+    for docket in plan.dockets:
+        if item.dataset in docket.datasets and docket.judge.questions_per_case:
+            for sides in docket.sides:
+                _hear(docket, item, [answers[model] for model in sides], book)
+
+
+def _collect(asker: Asker, item: Item, plan: Plan, book: _Book) -> tuple[Answer, bool]:
+    """The answer, and whether all of it is there."""
+    asking = plan.asking[item.dataset]
+    exchanges: tuple[Exchange, ...] = ()
+    certain = True
+    while (request := next_request(asker, item, exchanges, asking.prompts, asking.max_tokens)) is not None:
+        response = book.ask(request, certain=certain)
+        certain = certain and response is not None
+        exchanges = (*exchanges, Exchange(request, response or _stand_in(request, book)))
+    return Answer(asker.name, exchanges), certain
+
+
+def _stand_in(request: Request, book: _Book) -> Response:
+    return Response(key=request.key, status="ok", text="word" * book.expected_output(request))
+
+
+def _hear(docket: Docket, item: Item, answers: Sequence[tuple[Answer, bool]], book: _Book) -> None:
+    case = Case(item, tuple(answer for answer, _ in answers))
+    certain = all(there for _, there in answers)
+    if not_judgeable(case, docket.judge) is not None:
+        return
+    judgments: list[Judgment] = []
+    while requests := docket.judge.questions(case, judgments):
+        responses = [(request, book.ask(request, certain=certain)) for request in requests]
+        judgments += [docket.judge.read(case, Exchange(q, r)) for q, r in responses if r is not None and not r.failed]
+        if len(judgments) < len(responses):
+            return
+
+
+def _line(spec: ModelSpec, role: str, tally: _Tally, book: _Book) -> Forecast:
+    free = isinstance(spec, RecordedModel)
+    seen = book.observed(spec.abbr, role)
+    ratio = 1.0 if seen.input_ratio is None else seen.input_ratio
+    tokens = round(tally.guessed_input * ratio)
+    price: Price | None = getattr(spec, "price", None)
+    workers = getattr(spec, "max_num_workers", 1)
+    return Forecast(
+        model=spec.abbr,
+        role=role,
+        new=tally.new,
+        stored=tally.stored,
+        by_structure=tally.by_structure,
+        input_tokens=tokens,
+        output_tokens=tally.output_tokens,
+        cost=0.0 if free or not tally.new else cost(Usage(tokens, tally.output_tokens), price),
+        seconds=None if seen.latency_s is None else seen.latency_s * tally.new / workers,
+        free=free,
+        how="" if free or not tally.new else "; ".join(_how(tally, seen)),
+    )
+
+
+def _how(tally: _Tally, seen: Observed) -> Iterator[str]:
+    guess = "characters by 4 (Chinese, Japanese, Korean: 1 each)"
+    if seen.input_ratio is None:
+        yield f"in: {guess}"
+    else:
+        yield f"in: {guess}, times {seen.input_ratio:.2f} as in {seen.replies} replies of the store"
+    if seen.output_tokens is not None:
+        yield f"out: {seen.output_tokens:.0f} each as in {seen.replies} replies of the store"
+    else:
+        limits = sorted(limit for limit in tally.limits if limit is not None)
+        told = [f"the limit of {' or '.join(map(str, limits))} each, so at most"] if limits else []
+        told += [f"{_ASSUMED_OUTPUT} each where nothing sets a limit"] if None in tally.limits else []
+        yield f"out: {', '.join(told)}"

@@ -1,0 +1,178 @@
+"""`arena run --dry-run`: what it says would be bought is what a run then buys, and it buys and writes nothing itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arena.config import RunConfig, load
+from arena.run import dry_run, execute
+from arena.store import FILE_NAME, Store, StoreError
+from arena.tokens import guessed_of, guessed_tokens
+from judge.types import Message
+from tests.program import arena
+from tests.servers.openai_server import Server, serve
+
+
+def declared(server: Server, folder: Path, *, limit: int = 4, **changes: Any) -> RunConfig:
+    """Two models and a judge of the server, one of them priced."""
+    own = {"base_url": server.url}
+    path = folder / "run.yaml"
+    raw = {
+        "models": [
+            {"abbr": "a", "model": "a", "price": {"input": 2.0, "output": 8.0}, **own},
+            {"abbr": "b", "model": "b", **own},
+        ],
+        "judges": [{"abbr": "j", "model": "j", "price": {"input": 1.0, "output": 1.0}, **own}],
+        "datasets": ["quickstart_open"],
+        "limit": limit,
+        **changes,
+    }
+    path.write_text(json.dumps(raw))
+    return load(str(path))
+
+
+def state(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def counts(config: RunConfig, work: Path, mode: Any = "all") -> dict[tuple[str, str], tuple[int, int, int]]:
+    return {(one.model, one.role): (one.new, one.by_structure, one.stored) for one in dry_run(config, work, mode=mode)}
+
+
+def test_what_is_forecast_is_what_is_bought(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    with serve() as server:
+        before = counts(declared(server, tmp_path), work)
+        assert server.stats()["attempts"] == 0
+        assert not work.exists(), "nothing is written"
+        assert execute(declared(server, tmp_path), work).complete
+        bought = server.stats()["attempts_by_model"]
+        assert {model: new for (model, _), (new, _, _) in before.items()} == bought
+        assert before["j", "judging"][0] == before["j", "judging"][1], "every judge question hangs on answers"
+
+        again = counts(declared(server, tmp_path), work)
+        assert again == {where: (0, 0, new) for where, (new, _, _) in before.items()}
+
+        more = counts(declared(server, tmp_path, limit=7), work)
+        assert execute(declared(server, tmp_path, limit=7), work).complete
+        after = server.stats()["attempts_by_model"]
+        for (model, role), (new, _, stored) in more.items():
+            assert (new, stored) == (after[model] - bought[model], before[model, role][0])
+
+
+def test_judge_questions_on_stored_answers_are_written_in_full(tmp_path: Path) -> None:
+    with serve() as server:
+        execute(declared(server, tmp_path), tmp_path / "work", mode="infer")
+        found = counts(declared(server, tmp_path), tmp_path / "work")
+    assert found["j", "judging"] == (16, 0, 0)
+    assert found["a", "answers"][0] == 0
+
+
+def test_modes(tmp_path: Path) -> None:
+    with serve() as server:
+        config = declared(server, tmp_path)
+        assert set(counts(config, tmp_path / "work", "infer")) == {("a", "answers"), ("b", "answers")}
+        assert counts(config, tmp_path / "work", "eval") == {("a", "answers"): (0, 0, 0), ("b", "answers"): (0, 0, 0)}
+
+
+def test_tokens_and_cost(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    with serve() as server:
+        first = {one.model: one for one in dry_run(declared(server, tmp_path), work)}
+        assert (first["b"].cost, first["b"].seconds) == (None, None), "unknown is unknown"
+        assert first["a"].output_tokens == 1024 * first["a"].new
+        assert "the limit of 1024 each, so at most" in first["a"].how
+        cost = (first["a"].input_tokens * 2.0 + first["a"].output_tokens * 8.0) / 1e6
+        assert first["a"].cost == pytest.approx(cost)
+
+        execute(declared(server, tmp_path), work)
+        then = {one.model: one for one in dry_run(declared(server, tmp_path, limit=8), work)}
+        execute(declared(server, tmp_path, limit=8), work)
+    with closing(sqlite3.connect(work / FILE_NAME)) as db:
+        spent = dict(
+            db.execute("SELECT model, sum(cost) FROM responses WHERE run = (SELECT max(run) FROM runs) GROUP BY 1")
+        )
+    assert "as in 5 replies of the store" in then["a"].how
+    assert then["a"].seconds is not None
+    assert then["a"].cost == pytest.approx(spent["a"], rel=0.15)
+    assert then["j"].cost == pytest.approx(spent["j"], rel=0.3), "its questions hang on answers that are guessed at"
+
+
+def test_not_one_byte_of_a_store_changes(tmp_path: Path) -> None:
+    with serve() as server:
+        declared(server, tmp_path)
+        assert arena("run", "run.yaml", "-w", "work", "--limit", "2", cwd=tmp_path).returncode == 0
+        before = state(tmp_path)
+        for args in (["run.yaml"], ["-r"], ["run.yaml", "-r"]):
+            ended = arena("run", *args, "-w", "work", "--dry-run", cwd=tmp_path)
+            assert ended.returncode == 0, ended.stderr
+            assert "dry run: nothing was bought or written" in ended.stdout
+        assert state(tmp_path) == before
+
+
+def test_sees_what_a_run_under_way_has_bought(tmp_path: Path) -> None:
+    with serve() as server:
+        config = declared(server, tmp_path)
+        execute(config, tmp_path / "work", mode="infer")
+        with Store(tmp_path / "work" / FILE_NAME) as other:
+            other.start_run("20260101_000000", "t", "d", {}, {})
+            assert (tmp_path / "work" / f"{FILE_NAME}-wal").stat().st_size > 0
+            assert counts(config, tmp_path / "work")["a", "answers"][0] == 0
+            with Store(tmp_path / "work" / FILE_NAME, read_only=True) as store:
+                assert store.run().run == "20260101_000000" or store.run("20260101_000000")
+
+
+def test_an_older_store_is_left_alone(tmp_path: Path) -> None:
+    with Store(tmp_path / FILE_NAME):
+        pass
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("PRAGMA user_version = 0")
+    before = state(tmp_path)
+    with pytest.raises(StoreError, match="written by an older arena"):
+        Store(tmp_path / FILE_NAME, read_only=True)
+    assert state(tmp_path) == before
+
+
+def test_the_screen_says_what_is_unknown(tmp_path: Path) -> None:
+    with serve() as server:
+        declared(server, tmp_path)
+        ended = arena("run", "run.yaml", "--dry-run", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "to buy: 26 requests, 0 are in the store; cost unknown; $" in ended.stdout
+    assert " without b\n" in ended.stdout
+
+
+def test_recordings_cost_nothing(tmp_path: Path) -> None:
+    ended = arena("run", "--dry-run", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "to buy: 0 requests" in ended.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_are_told_as_in_a_run(tmp_path: Path) -> None:
+    ended = arena("run", "--models", "recorded:none.jsonl", "--datasets", "quickstart_open", "--dry-run", cwd=tmp_path)
+    assert (ended.returncode, "no such file: none.jsonl" in ended.stderr) == (2, True)
+
+
+class TestGuess:
+    @pytest.mark.parametrize(
+        ("text", "tokens"), [("", 0), ("abcd", 1), ("abcde", 2), ("天空为什么", 5), ("ab天", 2), ("é" * 8, 2)]
+    )
+    def test_of_a_text(self, text: str, tokens: int) -> None:
+        assert guessed_of(text) == tokens
+
+    @given(st.text(), st.text())
+    def test_grows_with_the_text(self, first: str, second: str) -> None:
+        assert guessed_of(first) <= guessed_of(first + second) <= guessed_of(first) + guessed_of(second)
+        assert guessed_tokens([Message("user", first)]) == guessed_of(first) + 4
