@@ -27,6 +27,7 @@ from arena.models.spec import ModelSpec, RecordedModel
 from arena.pairing import pairs
 from arena.pipeline import Asking, Docket, Plan, is_complete, walk
 from arena.progress import Progress
+from arena.purse import Limits, Purse, unlimited
 from arena.records import Run
 from arena.store import FILE_NAME, Store
 from arena.switchboard import Line, Switchboard
@@ -60,15 +61,17 @@ def execute(
     mode: Mode = "all",
     reuse: str | None = None,
     debug: bool = False,
+    limits: Limits | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Walks the whole line. `announce` is told in plain sentences what begins.
+    """Walks the whole line, within `limits` of what it may buy. `announce` is told in plain sentences what begins.
 
     Raises ConfigError, BadFile (items, recordings) before anything is written; StoreError; Interrupted.
     """
     from arena.output import gather, write_results
 
     items, lines = _prepared(run_config, mode, announce, buying=True)
+    purse = _purse(limits, run_config, lines, mode) if limits else None
     with Store(work_dir / FILE_NAME) as store:
         name = _continued(store.run(reuse, own=True), run_config, mode) if reuse else new_folder(work_dir)
         folder = work_dir / name
@@ -79,7 +82,9 @@ def execute(
                 (folder / "report.html").unlink(missing_ok=True)  # it would tell of another state
                 plan = _plan(name, run_config, items, store.salt, mode, debug)
                 announce(f"run {name} in {folder}: {_count(items, 'item')}, {_count(run_config.models, 'model')}")
-                _walk(plan, run_config, lines, store, folder, debug)
+                _walk(plan, run_config, lines, store, folder, debug, purse)
+                if purse is not None and purse.closed:
+                    announce(f"stopped: {purse.closed}; what had come is kept")
                 complete = is_complete(gather(store, store.run(name)).left_out, len(store.failures(name)))
                 ended = replace(store.run(name), status="complete" if complete else "incomplete")
                 report = write_results(store, ended, folder)
@@ -117,7 +122,32 @@ def _prepared(
     return items, lines
 
 
-def _walk(plan: Plan, run_config: RunConfig, lines: dict[str, Line], store: Store, folder: Path, debug: bool) -> None:
+def _purse(limits: Limits, run_config: RunConfig, lines: dict[str, Line], mode: Mode) -> Purse:
+    """Raises ConfigError where a limit of dollars could not be kept."""
+    specs = {spec.abbr: spec for spec in (*run_config.judges, *run_config.models)}
+    bought = [spec for name, spec in specs.items() if not lines[name].free]
+    if limits.dollars is not None:
+        lengths: dict[str, list[int | None]] = {}
+        for spec in run_config.models:
+            if lines[spec.abbr].answers:
+                asked = [spec.max_out_len or dataset.max_out_len for dataset in run_config.datasets]
+                lengths.setdefault(spec.abbr, []).extend(asked)
+        judging = {spec.abbr for spec in run_config.judges} if mode in ("all", "eval") else set()
+        asked_at_all = [spec for spec in bought if spec.abbr in lengths or spec.abbr in judging]
+        if problems := unlimited(asked_at_all, lengths):
+            raise ConfigError(problems)
+    return Purse(limits, bought)
+
+
+def _walk(
+    plan: Plan,
+    run_config: RunConfig,
+    lines: dict[str, Line],
+    store: Store,
+    folder: Path,
+    debug: bool,
+    purse: Purse | None,
+) -> None:
     store.start_run(
         plan.run,
         run_config.title,
@@ -136,7 +166,7 @@ def _walk(plan: Plan, run_config: RunConfig, lines: dict[str, Line], store: Stor
             Progress({model: n for model, n in totals.items() if n}, verbose=debug, log=log) as progress,
         ):
             before = signal.getsignal(signal.SIGTERM)
-            asyncio.run(_walk_until_stopped(plan, lines, store, progress))
+            asyncio.run(_walk_until_stopped(plan, lines, store, progress, purse))
             with contextlib.suppress(ValueError):  # not in threads; asyncio has put the system's own handler there
                 signal.signal(signal.SIGTERM, before)
         status = "incomplete"  # until the results are written
@@ -148,7 +178,9 @@ def _walk(plan: Plan, run_config: RunConfig, lines: dict[str, Line], store: Stor
             store.finish_run(plan.run, status)
 
 
-async def _walk_until_stopped(plan: Plan, lines: dict[str, Line], store: Store, progress: Progress) -> None:
+async def _walk_until_stopped(
+    plan: Plan, lines: dict[str, Line], store: Store, progress: Progress, purse: Purse | None
+) -> None:
     """The walk, ended by the first SIGINT or SIGTERM with a moment for what is under way; by the second at once."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
@@ -166,7 +198,7 @@ async def _walk_until_stopped(plan: Plan, lines: dict[str, Line], store: Store, 
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in threads, not on Windows
             loop.add_signal_handler(number, stop)
     try:
-        async with Switchboard(store, plan.run, lines, progress) as board:
+        async with Switchboard(store, plan.run, lines, progress, purse) as board:
             pulse = asyncio.create_task(_pulse(progress))
             try:
                 await walk(plan, board, store)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from arena.models.seam import Generates, ModelStopped
+from arena.purse import Purse
 from arena.store import Store
 from judge.types import Request, Response
 
@@ -49,11 +50,14 @@ class Line:
 class Switchboard:
     """Use as an async context manager around the run's walk."""
 
-    def __init__(self, store: Store, run: str, lines: Mapping[str, Line], watcher: Watcher) -> None:
+    def __init__(
+        self, store: Store, run: str, lines: Mapping[str, Line], watcher: Watcher, purse: Purse | None = None
+    ) -> None:
         self._store = store
         self._run = run
         self._lines = lines
         self._watcher = watcher
+        self._purse = purse
         self._queues: dict[str, asyncio.Queue[Request | None]] = {name: asyncio.Queue() for name in lines}
         self._stopped: dict[str, ModelStopped] = {}
         self._open: dict[str, tuple[Request, asyncio.Future[Response]]] = {}
@@ -115,6 +119,8 @@ class Switchboard:
             if stored is not None:
                 self._settle(request.key, stored)
                 return self._found(request, stored)
+            if self._purse is not None and not await self._purse.admit(request):
+                return self._failed(request, self._purse.status, self._purse.closed)
         if request.model in self._stopped:
             return self._refused(request)
         self._watcher.asked(request)
@@ -147,6 +153,8 @@ class Switchboard:
 
     def _failed(self, request: Request, status: str, error: str) -> Response:
         response = Response(key=request.key, status=status, error=error)
+        if self._purse is not None:
+            self._purse.settle(request.key, None)
         self._arrived(request, response)
         return response
 
@@ -186,6 +194,8 @@ class Switchboard:
             yield request
 
     def _arrived(self, request: Request, response: Response) -> None:
+        if self._purse is not None:
+            self._purse.settle(request.key, response)
         response = self._store.keep(self._run, request, response)
         self._watcher.arrived(request, response, bought=True)
         self._settle(request.key, response)

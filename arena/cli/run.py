@@ -45,6 +45,10 @@ from arena.cli.options import WORK_DIR, SeveralValues, told
 )
 @click.option("--max-num-workers", type=click.IntRange(min=1), help="Most requests under way at once, per model.")
 @click.option("--retry", type=click.IntRange(min=0), help="Further attempts after a failure that may pass.")
+@click.option(
+    "--budget", metavar="DOLLARS", help="Most that this call may spend; it stops before that would be exceeded."
+)
+@click.option("--max-requests", type=click.IntRange(min=1), help="Most requests that this call may send to models.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be bought, and at what cost; buy and write nothing.")
 @click.option("--debug", is_flag=True, help="One item after another, a line on the screen for every response.")
 def command(
@@ -62,6 +66,8 @@ def command(
     reuse: str | None,
     max_num_workers: int | None,
     retry: int | None,
+    budget: str | None,
+    max_requests: int | None,
     dry_run: bool,
     debug: bool,
 ) -> None:
@@ -75,6 +81,7 @@ def command(
     from arena.cli.tables import echo_forecast, print_summary
     from arena.config import load
     from arena.output import resume_command
+    from arena.purse import Limits, dollars
     from arena.run import Interrupted, execute, stored_config
     from arena.run import dry_run as forecast_run
     from arena.store import FILE_NAME, Store
@@ -85,6 +92,14 @@ def command(
         )
     if mode == "viz" and reuse is None:
         raise click.UsageError("mode viz works on a run that exists: add -r (or -r RUN), or use `arena report`")
+    if dry_run and (budget is not None or max_requests is not None):
+        raise click.UsageError("--dry-run buys nothing: leave out --budget and --max-requests")
+    try:
+        limits = Limits(None if budget is None else dollars(budget), max_requests)
+    except ValueError:
+        raise click.UsageError(
+            f"--budget is an amount of dollars above 0, such as 20 or 0.50, not {budget!r}"
+        ) from None
     settings = {
         "data_dir": data_dir,
         "limit": limit,
@@ -126,6 +141,7 @@ def command(
                 mode=mode,  # type: ignore[arg-type]
                 reuse=reuse,
                 debug=debug,
+                limits=limits,
                 announce=announce,
             )
         except (Interrupted, KeyboardInterrupt):
