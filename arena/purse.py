@@ -129,9 +129,8 @@ def unlimited(specs: Sequence[ModelSpec], lengths: Mapping[str, Sequence[int | N
     for spec in specs:
         where = f"--budget: model {spec.abbr!r}"
         if price_of(spec) is None:
-            problems.append(
-                f"{where} has no price: add `price: {{input: ..., output: ...}}` (dollars per million tokens)"
-            )
+            remedy = "add `price: {input: ..., output: ...}` to it, or its model to prices.yaml in the work dir"
+            problems.append(f"{where} has no price: {remedy}")
         if any(longest(spec, limit) is None for limit in lengths.get(spec.abbr, ())):
             problems.append(f"{where} may write answers of any length: set max_out_len for it, or for the dataset")
     return problems

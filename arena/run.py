@@ -26,6 +26,7 @@ from arena.models import impediment, open_backend
 from arena.models.spec import ModelSpec, RecordedModel
 from arena.pairing import pairs
 from arena.pipeline import Asking, Docket, Plan, is_complete, walk
+from arena.prices import from_tables, priced
 from arena.progress import Progress
 from arena.purse import Limits, Purse, unlimited
 from arena.records import Run
@@ -62,16 +63,20 @@ def execute(
     reuse: str | None = None,
     debug: bool = False,
     limits: Limits | None = None,
+    price_table: Path | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Walks the whole line, within `limits` of what it may buy. `announce` is told in plain sentences what begins.
+
+    What models without a price of their own cost is read from `price_table` and the work dir's `prices.yaml`.
 
     Raises ConfigError, BadFile (items, recordings) before anything is written; StoreError; Interrupted.
     """
     from arena.output import gather, write_results
 
-    items, lines = _prepared(run_config, mode, announce, buying=True)
-    purse = _purse(limits, run_config, lines, mode) if limits else None
+    with_prices = priced(run_config, work_dir, price_table)
+    items, lines = _prepared(with_prices, mode, announce, buying=True)
+    purse = _purse(limits, with_prices, lines, mode) if limits else None
     with Store(work_dir / FILE_NAME) as store:
         name = _continued(store.run(reuse, own=True), run_config, mode) if reuse else new_folder(work_dir)
         folder = work_dir / name
@@ -82,7 +87,8 @@ def execute(
                 (folder / "report.html").unlink(missing_ok=True)  # it would tell of another state
                 plan = _plan(name, run_config, items, store.salt, mode, debug)
                 announce(f"run {name} in {folder}: {_count(items, 'item')}, {_count(run_config.models, 'model')}")
-                _walk(plan, run_config, lines, store, folder, debug, purse)
+                prices = from_tables(run_config, with_prices)
+                _walk(plan, run_config, prices, lines, store, folder, debug, purse)
                 if purse is not None and purse.closed:
                     announce(f"stopped: {purse.closed}; what had come is kept")
                 complete = is_complete(gather(store, store.run(name)).left_out, len(store.failures(name)))
@@ -95,12 +101,18 @@ def execute(
 
 
 def dry_run(
-    run_config: RunConfig, work_dir: Path, *, mode: Mode = "all", announce: Callable[[str], None] = lambda _: None
+    run_config: RunConfig,
+    work_dir: Path,
+    *,
+    mode: Mode = "all",
+    price_table: Path | None = None,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> list[Forecast]:
     """What `execute` would buy now, for every model and judge. Buys nothing and writes nothing.
 
     Raises ConfigError, BadFile, StoreError as `execute` does.
     """
+    run_config = priced(run_config, work_dir, price_table)
     items, lines = _prepared(run_config, mode, announce, buying=False)
     path = work_dir / FILE_NAME
     with Store(path, read_only=True) if path.exists() else contextlib.nullcontext() as store:
@@ -142,6 +154,7 @@ def _purse(limits: Limits, run_config: RunConfig, lines: dict[str, Line], mode: 
 def _walk(
     plan: Plan,
     run_config: RunConfig,
+    prices: dict[str, Any],
     lines: dict[str, Line],
     store: Store,
     folder: Path,
@@ -153,7 +166,7 @@ def _walk(
         run_config.title,
         run_config.description,
         run_config.model_dump(mode="json"),
-        provenance(run_config, plan),
+        {**provenance(run_config, plan), "prices": prices},
     )
     store.keep_items(plan.run, plan.items)
     totals = {model: plan.questions_of(model) for model in lines}

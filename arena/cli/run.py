@@ -49,6 +49,12 @@ from arena.cli.options import WORK_DIR, SeveralValues, told
     "--budget", metavar="DOLLARS", help="Most that this call may spend; it stops before that would be exceeded."
 )
 @click.option("--max-requests", type=click.IntRange(min=1), help="Most requests that this call may send to models.")
+@click.option(
+    "--prices",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Table of prices, for models declared without one; comes before prices.yaml in the work dir.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be bought, and at what cost; buy and write nothing.")
 @click.option("--debug", is_flag=True, help="One item after another, a line on the screen for every response.")
 def command(
@@ -68,6 +74,7 @@ def command(
     retry: int | None,
     budget: str | None,
     max_requests: int | None,
+    prices: Path | None,
     dry_run: bool,
     debug: bool,
 ) -> None:
@@ -131,7 +138,13 @@ def command(
                 api_key_env=api_key_env,
             )
         if dry_run:
-            forecasts = forecast_run(run_config, work_dir, mode=mode, announce=announce)  # type: ignore[arg-type]
+            forecasts = forecast_run(
+                run_config,
+                work_dir,
+                mode=mode,  # type: ignore[arg-type]
+                price_table=prices,
+                announce=announce,
+            )
             echo_forecast(forecasts)
             return
         try:
@@ -142,6 +155,7 @@ def command(
                 reuse=reuse,
                 debug=debug,
                 limits=limits,
+                price_table=prices,
                 announce=announce,
             )
         except (Interrupted, KeyboardInterrupt):
