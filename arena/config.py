@@ -31,11 +31,15 @@ from arena.config_files import placed_model, placed_prompt, read_config, read_ma
 from arena.declared import Declared
 from arena.items import DatasetSpec, sniff_format
 from arena.jsonl import BadFile
-from arena.models.spec import ModelSpec, OpenAIModel, RecordedModel
+from arena.models.spec import HFModel, ModelSpec, OpenAIModel, RecordedModel
 from arena.nearest import nearest
 
 _OWN_NAMES = ("exact", "accuracy")
-_BACKENDS: dict[str, type[OpenAIModel] | type[RecordedModel]] = {"openai": OpenAIModel, "recorded": RecordedModel}
+_BACKENDS: dict[str, type[OpenAIModel] | type[RecordedModel] | type[HFModel]] = {
+    "openai": OpenAIModel,
+    "recorded": RecordedModel,
+    "hf": HFModel,
+}
 
 
 class JudgingSpec(Declared):
@@ -99,8 +103,12 @@ def load(
     settings: Mapping[str, Any] | None = None,
     base_url: str | None = None,
     api_key_env: str | None = None,
+    hf: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """A run from a suite's name or a config file, changed by flags. Raises ConfigError with every problem."""
+    """A run from a suite's name or a config file, changed by flags. Raises ConfigError with every problem.
+
+    `base_url` and `api_key_env` hold for openai models that are given by name, `hf` (keys of a declaration) for hf ones.
+    """
     draft = read_config(config, KEYS) if config else Draft()
     for key, names in (("models", models), ("judges", judges), ("datasets", datasets)):
         if names:
@@ -108,7 +116,7 @@ def load(
     for key, value in (settings or {}).items():
         if value is not None:
             draft.set(key, value)
-    return resolve(draft, base_url=base_url, api_key_env=api_key_env)
+    return resolve(draft, base_url=base_url, api_key_env=api_key_env, hf=hf)
 
 
 def load_models(
@@ -117,23 +125,36 @@ def load_models(
     """The models behind names as `--models` takes them. Raises ConfigError with every problem."""
     draft, problems = Draft(), list[str]()
     draft.set("models", list(names))
-    found = _models("models", draft, base_url, api_key_env, problems)
+    server = {"base_url": base_url, "api_key_env": api_key_env}
+    found = _models("models", draft, {"openai": {key: value for key, value in server.items() if value}}, problems)
     if problems:
         raise ConfigError(problems)
     return tuple(found)
 
 
-def resolve(draft: Draft, *, base_url: str | None = None, api_key_env: str | None = None) -> RunConfig:
+def resolve(
+    draft: Draft,
+    *,
+    base_url: str | None = None,
+    api_key_env: str | None = None,
+    hf: Mapping[str, Any] | None = None,
+) -> RunConfig:
     """Validates a draft. Raises ConfigError with every problem found."""
+    server = {"base_url": base_url, "api_key_env": api_key_env}
+    flags = {"openai": {key: value for key, value in server.items() if value}, "hf": dict(hf or {})}
     try:
-        return _resolved(draft, base_url, api_key_env)
+        return _resolved(draft, flags)
     except RecursionError:
         raise ConfigError(
             ["the config is nested too deeply, or holds itself (a YAML anchor inside what it names)"]
         ) from None
 
 
-def _resolved(draft: Draft, base_url: str | None, api_key_env: str | None) -> RunConfig:
+_Flags = Mapping[str, Mapping[str, Any]]
+"""For a backend, the keys that flags set in its models."""
+
+
+def _resolved(draft: Draft, flags: _Flags) -> RunConfig:
     problems = list(draft.problems)
     values = dict(draft.values)
     for key in list(values):
@@ -142,16 +163,20 @@ def _resolved(draft: Draft, base_url: str | None, api_key_env: str | None) -> Ru
                 f"{draft.origin[key]}: unknown key {key!r}{nearest(key, [*KEYS, 'include'])}{_own(draft, key)}"
             )
             del values[key]
-    if (base_url or api_key_env) and not _by_name(draft):
-        flag = "--base-url" if base_url else "--api-key-env"
-        problems.append(f"command line: {flag} concerns openai models given by name, and there are none: use --models")
+    for backend, given in flags.items():
+        if given and not _by_name(draft, backend):
+            flag = _FLAGS.get(next(iter(given)), "--" + next(iter(given)).replace("_", "-"))
+            problems.append(
+                f"command line: {flag} concerns {backend} models given by name, and there are none: use --models"
+                + (" or --hf-path" if backend == "hf" else "")
+            )
     broken: set[str] = set()
     for key in ("models", "judges", "datasets"):
         before = len(problems)
         if key == "datasets":
             values[key] = _datasets(draft, problems)
         else:
-            values[key] = _models(key, draft, base_url, api_key_env, problems)
+            values[key] = _models(key, draft, flags, problems)
         broken |= {key} if len(problems) > before else set()
     if not values["datasets"] and "datasets" not in broken:
         problems.append("no dataset given: name a suite or a config, or use --datasets (see: arena list datasets)")
@@ -186,7 +211,7 @@ def _limited(config: RunConfig) -> RunConfig:
         changes["retry"] = config.retry
 
     def changed(specs: tuple[ModelSpec, ...]) -> tuple[ModelSpec, ...]:
-        return tuple(s.model_copy(update=changes) if isinstance(s, OpenAIModel) and changes else s for s in specs)
+        return tuple(s.model_copy(update=_having(changes, type(s).model_fields)) for s in specs)
 
     judging = config.judging
     if not judging and config.judges and any(d.task == "open" for d in config.datasets):
@@ -198,19 +223,20 @@ def _limited(config: RunConfig) -> RunConfig:
     )
 
 
-def _models(
-    key: str, draft: Draft, base_url: str | None, api_key_env: str | None, problems: list[str]
-) -> list[ModelSpec]:
+def _having(changes: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if name in fields}
+
+
+def _models(key: str, draft: Draft, flags: _Flags, problems: list[str]) -> list[ModelSpec]:
     origin = draft.origin.get(key, "")
     found: list[ModelSpec] = []
     for number, one in enumerate(_list(draft.values.get(key))):
         place = f"{origin}: {key}.{number}"
         for value in _expand_model(one, place, problems):
             written = isinstance(one, dict) or str(one).endswith((".yaml", ".yml", ".py"))
-            if value.get("backend", "openai") == "openai" and not written:
+            if not written:
                 # The flags speak of models named on the command line or in lists, not of declarations written out.
-                value = {**value, **({"base_url": base_url} if base_url else {})}
-                value = {**value, **({"api_key_env": api_key_env} if api_key_env else {})}
+                value = {**value, **flags.get(value.get("backend", "openai"), {})}
             spec = _validated(value, place, problems)
             if spec is not None:
                 found.append(spec)
@@ -219,12 +245,16 @@ def _models(
     return found
 
 
-def _by_name(draft: Draft) -> bool:
-    """Whether the run has openai models that are given by name, which the flags about servers concern."""
+_FLAGS = {"type": "--hf-type", "run_cfg": "--hf-num-gpus"}
+"""Flags that are not called as the key they set."""
+
+
+def _by_name(draft: Draft, wanted: str) -> bool:
+    """Whether the run has models of a backend that are given by name, which that backend's flags concern."""
     known = catalog.entries("models")
     for one in (*_list(draft.values.get("models")), *_list(draft.values.get("judges"))):
         backend = known[one].raw.get("backend", "openai") if isinstance(one, str) and one in known else str(one)
-        if backend.partition(":")[0] == "openai":
+        if backend.partition(":")[0] == wanted:
             return True
     return False
 
@@ -250,6 +280,8 @@ def _expand_model(one: Any, place: str, problems: list[str]) -> list[dict[str, A
     if colon and backend in _BACKENDS and rest:
         if backend == "recorded":
             return [{"backend": "recorded", "abbr": Path(rest).stem, "path": rest}]
+        if backend == "hf":
+            return [{"backend": "hf", "abbr": Path(rest).name or rest, "path": rest}]
         return [{"backend": "openai", "abbr": rest, "model": rest}]
     if one.endswith((".yaml", ".yml", ".py")):
         try:

@@ -14,7 +14,7 @@ import types
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from os.path import isfile  # False for a name that can't be one, where Path.is_file raises
+from os.path import isdir, isfile  # False for a name that can't be one, where Path.is_file raises
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +172,15 @@ def _placed(key: str, value: Any, folder: Path) -> Any:
 
 
 def placed_model(value: Any, folder: Path) -> Any:
+    if isinstance(value, dict) and value.get("backend") == "hf":
+        paths = ("path", "tokenizer_path", "peft_path")
+        return {key: _joined_if_there(one, folder) if key in paths else one for key, one in value.items()}
     if isinstance(value, dict):
         return {**value, "path": _joined(value["path"], folder)} if "path" in value else value
     if isinstance(value, str) and value.startswith("recorded:"):
         return "recorded:" + str(_joined(value.removeprefix("recorded:"), folder))
+    if isinstance(value, str) and value.startswith("hf:"):
+        return "hf:" + str(_joined_if_there(value.removeprefix("hf:"), folder))
     if isinstance(value, str | Path) and str(value).endswith((".yaml", ".yml", ".py")) and isfile(folder / value):
         return str(folder / value)
     return value
@@ -204,6 +209,12 @@ def _joined(value: Any, folder: Path) -> Any:
     if isinstance(value, list | tuple):
         return [_joined(one, folder) for one in value]
     return str(folder / os.path.expanduser(value)) if isinstance(value, str | Path) else value
+
+
+def _joined_if_there(value: Any, folder: Path) -> Any:
+    """The folder beside the file where there is one; else the value may be a name on the Hugging Face hub."""
+    joined = _joined(value, folder)
+    return joined if isinstance(value, str | Path) and isdir(joined) else value
 
 
 def read_models(path: Path, keys: Collection[str]) -> list[dict[str, Any]]:

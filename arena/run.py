@@ -23,7 +23,7 @@ from arena.config import ConfigError, RunConfig
 from arena.forecast import Forecast, forecast
 from arena.items import DatasetSpec, load_items
 from arena.models import impediment, open_backend
-from arena.models.spec import ModelSpec, RecordedModel
+from arena.models.spec import HFModel, ModelSpec, RecordedModel
 from arena.pairing import pairs
 from arena.pipeline import Asking, Docket, Plan, is_complete, walk
 from arena.prices import from_tables, priced
@@ -321,9 +321,7 @@ def _open_lines(run_config: RunConfig, mode: Mode) -> dict[str, Line]:
 
 
 def _plan(name: str, run_config: RunConfig, items: Sequence[Item], salt: bytes, mode: Mode, debug: bool) -> Plan:
-    workers = max(
-        (getattr(spec, "max_num_workers", 16) for spec in (*run_config.models, *run_config.judges)), default=16
-    )
+    workers = max((spec.at_once for spec in (*run_config.models, *run_config.judges)), default=16)
     return Plan(
         run=name,
         candidates=tuple(spec.asker() for spec in run_config.models),
@@ -384,7 +382,7 @@ def provenance(run_config: RunConfig, plan: Plan) -> dict[str, Any]:
     names |= {spec.prompt for spec in run_config.datasets if spec.prompt}
     prompts = {p.name: p.hash for name in sorted(names) for p in catalog.language_variants(name).values()}
     return {
-        "versions": versions(),
+        "versions": versions(local=any(isinstance(m, HFModel) for m in (*run_config.models, *run_config.judges))),
         "platform": platform.platform(),
         "prompts": prompts,
         "tasks": {spec.name: task_version(spec, plan.items) for spec in run_config.datasets},
@@ -422,11 +420,14 @@ def task_version(spec: DatasetSpec, items: Sequence[Item]) -> str:
     )[:6]
 
 
-def versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+def versions(*, local: bool = False) -> dict[str, str]:
+    """Of what else decides the numbers; `local`: also of what runs models here."""
+    names = (*_PACKAGES, *(_LOCAL_PACKAGES if local else ()))
+    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
 
 
 _PACKAGES = ("arena", "openai", "numpy", "scipy", "jinja2", "pydantic")
+_LOCAL_PACKAGES = ("torch", "transformers", "tokenizers", "peft")
 
 
 def _version(package: str) -> str:

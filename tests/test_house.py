@@ -46,9 +46,9 @@ HANDS = {"open", "print", "input", "breakpoint"}
 HEAVY_AT_TOP = {
     "numpy": "arena/ratings/",
     "scipy": "arena/ratings/",
-    **dict.fromkeys(
-        ("openai", "httpx2", "rich", "pandas", "sqlite_utils", "torch", "transformers", "vllm", "peft"), ""
-    ),
+    "torch": "arena/models/hf_engine.py",
+    "transformers": "arena/models/hf_engine.py",
+    **dict.fromkeys(("openai", "httpx2", "rich", "pandas", "sqlite_utils", "vllm", "peft", "huggingface_hub"), ""),
 }
 """Libraries that cost every command its start, and the one place (by how its path begins; "": none) that may import them
 at module top. Elsewhere they are imported inside the function that needs them."""
@@ -131,22 +131,30 @@ class TestImports:
         assert wrong == []
 
     def test_what_is_imported_is_declared(self) -> None:
-        """A library that only comes along with another one may go as it came."""
+        """A library that only comes along with another one may go as it came. Where an extra is not installed, its
+        libraries are looked for under their own names.
+        """
         names = {name for path in SOURCES for _, name in imports(parsed(path))}
         project = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
-        declared = {plain(re.split(r"[<>=\[ ]", wanted)[0]) for wanted in project["dependencies"]}
+        wanted = [*project["dependencies"], *project["optional-dependencies"]["hf"]]
+        declared = {plain(re.split(r"[<>=\[ ]", one)[0]) for one in wanted}
         providers = packages_distributions()
         foreign = names - set(sys.stdlib_module_names) - set(ROOMS)
-        undeclared = {name for name in foreign if not declared & set(map(plain, providers.get(name, ())))}
+        undeclared = {name for name in foreign if not declared & set(map(plain, providers.get(name, (name,))))}
         assert undeclared == set()
 
     def test_openai_has_one_file(self) -> None:
         users = {p.relative_to(REPO).as_posix() for p in SOURCES for _, n in imports(parsed(p)) if n == "openai"}
         assert users == {"arena/models/openai.py"}
 
-    def test_local_model_libraries_are_imported_nowhere_yet(self) -> None:
-        backends = {"torch", "transformers", "peft", "accelerate", "vllm", "lmdeploy", "ray", "submitit"}
-        assert [place(p, line) for p in SOURCES for line, name in imports(parsed(p)) if name in backends] == []
+    def test_local_model_libraries_have_their_files(self) -> None:
+        homes = {
+            **dict.fromkeys(("torch", "transformers", "peft"), "arena/models/hf_engine.py"),
+            "huggingface_hub": "arena/models/weights.py",
+        }
+        backends = {*homes, "accelerate", "vllm", "lmdeploy", "ray", "submitit"}
+        used = {(n, p.relative_to(REPO).as_posix()) for p in SOURCES for _, n in imports(parsed(p)) if n in backends}
+        assert used == set(homes.items())
 
     def test_there_is_no_drawer_for_odds_and_ends(self) -> None:
         assert [path for path in SOURCES if path.stem in ("utils", "util", "helpers", "common", "misc")] == []

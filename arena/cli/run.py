@@ -3,9 +3,11 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from arena.cli.hf_options import hf_declaration, hf_options
 from arena.cli.options import WORK_DIR, SeveralValues, told
 
 
@@ -56,6 +58,7 @@ from arena.cli.options import WORK_DIR, SeveralValues, told
     help="Table of prices, for models declared without one; comes before prices.yaml in the work dir.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be bought, and at what cost; buy and write nothing.")
+@hf_options
 @click.option("--debug", is_flag=True, help="One item after another, a line on the screen for every response.")
 def command(
     config: str | None,
@@ -76,6 +79,7 @@ def command(
     max_requests: int | None,
     prices: Path | None,
     dry_run: bool,
+    hf: dict[str, Any],
     debug: bool,
 ) -> None:
     """Collect answers, judge them, rate the models and write the report.
@@ -118,10 +122,13 @@ def command(
     def announce(text: str) -> None:
         click.echo(text, err=True)
 
+    declared = hf_declaration(hf)
+    if "hf_path" in hf:
+        models = (*models, f"hf:{hf['hf_path']}")
     named = bool(config or models or judges or datasets)
     with told():
         if reuse is not None and not named:
-            if any(value is not None for value in (*settings.values(), base_url, api_key_env)):
+            if any(value is not None for value in (*settings.values(), base_url, api_key_env, declared or None)):
                 raise click.UsageError(
                     "-r without CONFIG continues with the run's own config: give CONFIG to change it"
                 )
@@ -136,6 +143,7 @@ def command(
                 settings=settings,
                 base_url=base_url,
                 api_key_env=api_key_env,
+                hf=declared,
             )
         if dry_run:
             forecasts = forecast_run(

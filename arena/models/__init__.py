@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 
 from arena.models.seam import Generates
-from arena.models.spec import ModelSpec, OpenAIModel, RecordedModel
+from arena.models.spec import HFModel, ModelSpec, OpenAIModel, RecordedModel
 
 
 def impediment(spec: ModelSpec) -> str | None:
-    """What keeps a model from being asked, as far as that is known without asking: a key that is not there."""
+    """What keeps a model from being asked, as far as that is known without asking: a key, a library, a chat template that is
+    not there.
+    """
+    if isinstance(spec, HFModel):
+        from arena.models.hf import impediment as found_here
+
+        return found_here(spec)
     if not isinstance(spec, OpenAIModel):
         return None
     from arena.models.openai import impediment as found
@@ -33,3 +39,7 @@ def open_backend(spec: ModelSpec) -> Generates:
             from arena.models.openai import OpenAIBackend
 
             return OpenAIBackend(spec, os.environ.get(spec.api_key_env))
+        case HFModel():
+            from arena.models.hf import HFBackend
+
+            return HFBackend(spec)

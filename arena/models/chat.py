@@ -77,7 +77,7 @@ def read_completion(
         raise BadBody(f"content of type {type(content).__name__} instead of a text")
     refusal = refusal if content is None and isinstance(refusal, str) else ""
     reasoning = message.get("reasoning_content") or message.get("reasoning")
-    thought, text = _without_thinking(content or "", finish)
+    thought, text = without_thinking(content or "", finish)
     usage = _usage(value.get("usage"))
     return Response(
         key=key,
@@ -136,7 +136,7 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 
 
-def _without_thinking(content: str, finish: str) -> tuple[str, str]:
+def without_thinking(content: str, finish: str) -> tuple[str, str]:
     """(thinking, answer) of a content that may begin with a `<think>` block; a block cut off is all thinking."""
     if block := _THINKING.match(content):
         return block[1].strip(), content[block.end() :]

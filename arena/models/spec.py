@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from pathlib import Path
@@ -14,8 +13,10 @@ from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, fiel
 
 from arena.declared import Declared
 from arena.jsonl import BadFile
+from arena.models.declaration import ModelDeclaration, plain_json
+from arena.models.local_spec import HFModel as HFModel
 from arena.recordings.reading import Format, files_of
-from judge.types import Asker, Sampling, digest
+from judge.types import Asker, digest
 
 # A header or a query parameter of such a name holds a secret.
 _SECRET_NAME = re.compile(r"authorization|key|token|secret|cookie|password", re.IGNORECASE)
@@ -31,22 +32,7 @@ class Price(Declared):
     cached_input: float | None = Field(default=None, ge=0)
 
 
-class _Model(Declared):
-    abbr: str = Field(min_length=1, description="the name in tables, files and judgments")
-    description: str = ""
-    system_prompt: str = ""
-    temperature: float | None = Field(default=None, ge=0)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    max_out_len: PositiveInt | None = Field(default=None, description="most tokens an answer may have")
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    revision: str = Field(default="", description="change it when the weights behind the same address changed")
-
-    def sampling(self) -> Sampling:
-        return Sampling(self.temperature, self.top_p, self.max_out_len, self.seed, self.stop)
-
-
-class OpenAIModel(_Model):
+class OpenAIModel(ModelDeclaration):
     """A model behind any OpenAI-compatible server.
 
     Secrets stand in the environment, never in a declaration, which is stored, dumped and shown: the key in the variable that
@@ -113,14 +99,11 @@ class OpenAIModel(_Model):
     @field_validator("extra_body")
     @classmethod
     def _plain_json(cls, body: dict[str, Any]) -> dict[str, Any]:
-        try:
-            # There and back, so that what is stored and dumped equals what is used: {1: 2} becomes {"1": 2}.
-            plain: dict[str, Any] = json.loads(json.dumps(body, allow_nan=False))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(
-                f"holds what JSON can't say ({error}): quote dates, and leave out NaN and infinities"
-            ) from None
-        return plain
+        return plain_json(body)
+
+    @property
+    def at_once(self) -> int:
+        return self.max_num_workers
 
     def resolved_headers(self) -> dict[str, str]:
         """The headers with `$NAME` replaced by that environment variable. Raises ValueError naming a variable that is not set."""
@@ -164,7 +147,7 @@ class OpenAIModel(_Model):
         return Asker(self.abbr, self.fingerprint(), self.sampling(), self.system_prompt)
 
 
-class RecordedModel(_Model):
+class RecordedModel(ModelDeclaration):
     """Answers or judge replies made elsewhere, looked up by item and role. Asking one costs nothing."""
 
     backend: Literal["recorded"] = "recorded"
@@ -212,5 +195,6 @@ def _backend(value: Any) -> Any:
 
 
 ModelSpec = Annotated[
-    Annotated[OpenAIModel, Tag("openai")] | Annotated[RecordedModel, Tag("recorded")], Discriminator(_backend)
+    Annotated[OpenAIModel, Tag("openai")] | Annotated[RecordedModel, Tag("recorded")] | Annotated[HFModel, Tag("hf")],
+    Discriminator(_backend),
 ]

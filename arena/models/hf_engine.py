@@ -1,0 +1,427 @@
+"""A transformers model in this process: prompts in, answers out. The one file that imports torch; only workers import it."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import hashlib
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import transformers
+
+from arena.models.batching import Prompt, Room
+from arena.models.chat import without_thinking
+from arena.models.hf import no_template
+from arena.models.hf_worker import OutOfMemory, Refused
+from arena.models.local_spec import HFModel
+from arena.models.weights import hub_commit
+
+DEFAULT_MAX_OUT_LEN = 1024
+_CPU_ROOM = Room(rows=16, tokens=16_384)
+_GPU_ROOM = Room(rows=256, tokens=16_384, learns=True)
+_DRAWN = ("temperature", "top_p", "top_k", "min_p")
+# What transformers would apply when it draws; drawing is done here, row by row.
+_NEUTRAL = (*_DRAWN, "typical_p", "epsilon_cutoff", "eta_cutoff", "max_new_tokens", "max_length", "min_length", "top_h")
+
+
+class LoadFailed(Exception):
+    """The model can't answer anything; the message tells the remedy."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Engine:
+    """Loads a model once. Raises LoadFailed."""
+
+    def __init__(self, spec: HFModel) -> None:
+        transformers.logging.set_verbosity_error()
+        self.spec = spec
+        self.tokenizer = _tokenizer(spec)
+        if spec.type == "chat" and not getattr(self.tokenizer, "chat_template", None):
+            raise LoadFailed("error:template", no_template(spec.abbr))
+        self.model = _model(spec)
+        rows = self.model.get_input_embeddings().num_embeddings
+        if len(self.tokenizer) > rows:
+            raise LoadFailed(
+                "error:load",
+                f"model {spec.abbr!r}: the tokenizer has {len(self.tokenizer)} tokens, the model {rows}: set tokenizer_path "
+                "to the model's own",
+            )
+        declared = self.model.generation_config
+        self.drawing = {name: getattr(declared, name, None) for name in ("do_sample", *_DRAWN)}
+        self.ends = _ends(declared, self.tokenizer, spec)
+        self.pad = _first(spec.pad_token_id, self.tokenizer.pad_token_id, *sorted(self.ends), 0)
+        self.generation = _generation(declared, spec, sorted(self.ends), self.pad)
+        self.model.generation_config = self.generation
+        self.limit = _limit(self.model.config, spec)
+        self.looks_back = (self.generation.repetition_penalty or 1.0) != 1.0 or bool(
+            self.generation.no_repeat_ngram_size
+        )
+        self.on_gpu = self.model.device.type == "cuda"
+
+    def room(self) -> Room:
+        start = _GPU_ROOM if self.on_gpu else _CPU_ROOM
+        return start if self.spec.batch_size == "auto" else Room(self.spec.batch_size, 2**62)
+
+    def prepare(self, frame: Mapping[str, Any]) -> Prompt:
+        """A request in tokens. Raises Refused; nothing is ever cut off."""
+        text, special = self._text(frame["messages"])
+        ids = tuple(self.tokenizer(text, add_special_tokens=special)["input_ids"])
+        sampling = frame["sampling"]
+        fewest = max(1, self.spec.min_out_len)
+        if not ids:
+            raise Refused("error:bad_request", "an empty prompt, to which this model has no beginning", 0)
+        if self.limit is not None and len(ids) + fewest > self.limit:
+            message = f"the prompt has {len(ids)} tokens; with an answer of {fewest} or more, {self.limit} fit"
+            raise Refused("overflow", message, len(ids))
+        max_new = max(fewest, sampling["max_tokens"] or DEFAULT_MAX_OUT_LEN)
+        if self.limit is not None:
+            max_new = min(max_new, self.limit - len(ids))
+        return Prompt(
+            key=frame["key"],
+            ids=ids,
+            max_new=max_new,
+            group=(*self._drawn(sampling), len(ids) if self.looks_back else None),
+            stop=tuple(sampling["stop"]),
+            seed=_seed(frame["key"], sampling["seed"]),
+            alone=frame["alone"],
+            thinking=special is False and text.rstrip().endswith("<think>"),
+        )
+
+    def _text(self, messages: Sequence[tuple[str, str]]) -> tuple[str, bool]:
+        """The prompt as text, and whether the tokenizer adds its special tokens (a template has written them already)."""
+        if self.spec.type == "base":
+            return "\n\n".join(content for _, content in messages), True
+        turns = [{"role": role, "content": content} for role, content in messages]
+        try:
+            text = self.tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=True, **self.spec.chat_template_kwargs
+            )
+        except Exception as error:  # a template is a program: it raises what it likes
+            raise Refused("error:template", f"the chat template refuses these messages: {error}") from None
+        return text, False
+
+    def _drawn(self, sampling: Mapping[str, Any]) -> tuple[float, float, int, float]:
+        """Temperature (0: the likeliest token), top_p, top_k and min_p: as asked, else as declared, else the model's own."""
+        given = {**self.drawing, **{k: v for k, v in self.spec.generation_kwargs.items() if k in self.drawing}}
+        if self.spec.generation_kwargs.get("do_sample") is None and "temperature" in self.spec.generation_kwargs:
+            given["do_sample"] = True
+        temperature = sampling["temperature"]
+        if temperature is None:
+            chosen = given["temperature"]
+            temperature = (1.0 if chosen is None else chosen) if given["do_sample"] else 0.0
+        if temperature == 0:
+            return (0.0, 1.0, 0, 0.0)
+        top_p = sampling["top_p"] if sampling["top_p"] is not None else given["top_p"]
+        return (float(temperature), float(_first(top_p, 1.0)), int(given["top_k"] or 0), float(given["min_p"] or 0.0))
+
+    def write(self, batch: Sequence[Prompt]) -> list[dict[str, Any]]:
+        """The answers to one batch, in its order, as fields of responses. Raises OutOfMemory."""
+        begun = time.monotonic()
+        failed = ""
+        try:
+            written = self._write(batch)
+        except torch.OutOfMemoryError as error:
+            failed = str(error)
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+                raise
+            failed = str(error)
+        if failed:  # outside of the handler, whose traceback would keep the tensors alive
+            self._free()
+            raise OutOfMemory(failed)
+        seconds = time.monotonic() - begun
+        return [{**fields, "latency_s": seconds} for fields in written]
+
+    def _write(self, batch: Sequence[Prompt]) -> list[dict[str, Any]]:
+        longest = max(len(prompt.ids) for prompt in batch)
+        padded = [[self.pad] * (longest - len(prompt.ids)) + list(prompt.ids) for prompt in batch]
+        seen = [[0] * (longest - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in batch]
+        device = self.model.get_input_embeddings().weight.device
+        ids = torch.tensor(padded, device=device)
+        most = max(prompt.max_new for prompt in batch)
+        sound = _Sound()
+        processors: list[Any] = [sound]
+        temperature, top_p, top_k, min_p = (value or 0 for value in batch[0].group[:4])
+        if temperature:
+            processors.append(_Draw(batch, longest, most, temperature, top_p, int(top_k), min_p, device))
+        ends = _Ends(batch, longest, self.spec.min_out_len, self._decoded, device)
+        config = copy.copy(self.generation)
+        config.max_new_tokens = most
+        config.min_new_tokens = min(self.spec.min_out_len, most) or None
+        with torch.inference_mode():
+            out = self.model.generate(
+                input_ids=ids,
+                attention_mask=torch.tensor(seen, device=device),
+                generation_config=config,
+                logits_processor=transformers.LogitsProcessorList(processors),
+                stopping_criteria=transformers.StoppingCriteriaList([ends] if ends.needed else []),
+            )
+        rows = out[:, longest:].tolist()
+        broken = sound.broken()
+        return [
+            self._fields(prompt, row, ends.stopped_at[number], broken[number])
+            for number, (prompt, row) in enumerate(zip(batch, rows, strict=True))
+        ]
+
+    def _fields(self, prompt: Prompt, row: list[int], stopped_at: int | None, broken: bool) -> dict[str, Any]:
+        counted = {"key": prompt.key, "input_tokens": len(prompt.ids)}
+        if broken:
+            remedy = "the weights are damaged or overflow in this dtype: try dtype: bfloat16 or float32"
+            return {**counted, "status": "error:nan", "error": f"the model gave no numbers (NaN): {remedy}"}
+        ended = next((at + 1 for at, token in enumerate(row) if token in self.ends), len(row) + 1)
+        length = min(ended, prompt.max_new, len(row) if stopped_at is None else stopped_at)
+        ids = row[:length]
+        text = self._decoded(ids)
+        cut = stop_in(ids, prompt.stop, self.spec.min_out_len, self._decoded)
+        finish = "stop" if ended == length or cut is not None else "length"
+        text = text if cut is None else text[:cut]
+        thought, answer = without_thinking("<think>" * prompt.thinking + text, finish)
+        status = "truncated" if finish == "length" else "ok" if answer.strip() else "empty"
+        return {
+            **counted,
+            "status": status,
+            "text": answer,
+            "reasoning": thought,
+            "finish_reason": finish,
+            "output_tokens": length,
+        }
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
+    def measured(self, room: Room, batch: Sequence[Prompt]) -> Room:
+        """The room after a batch, by the memory it took; for CUDA only, elsewhere there is nothing to measure."""
+        if not (self.on_gpu and room.learns):
+            return room
+        devices = range(torch.cuda.device_count())
+        used = max(torch.cuda.max_memory_allocated(d) - torch.cuda.memory_allocated(d) for d in devices)
+        free = min(
+            torch.cuda.mem_get_info(d)[0] + torch.cuda.memory_reserved(d) - torch.cuda.memory_allocated(d)
+            for d in devices
+        )
+        for device in devices:
+            torch.cuda.reset_peak_memory_stats(device)
+        return room.after_measuring(batch, used, free)
+
+    def _free(self) -> None:
+        gc.collect()
+        if self.on_gpu:
+            torch.cuda.empty_cache()
+
+
+def stop_in(ids: Sequence[int], stops: Sequence[str], min_new: int, decoded: Any) -> int | None:
+    """Where in the text of `ids` the first stop word begins that is complete only after `min_new` tokens, or None."""
+    if not stops:
+        return None
+    text = decoded(ids)
+    spared = len(decoded(ids[: min_new - 1])) if min_new > 1 else 0
+    places = [text.find(stop, max(0, spared - len(stop) + 1)) for stop in stops]
+    return min((place for place in places if place >= 0), default=None)
+
+
+class _Ends:
+    """Ends a row at its own most tokens or at a stop word, as a stopping criterion of `generate`."""
+
+    def __init__(self, batch: Sequence[Prompt], longest: int, min_new: int, decoded: Any, device: Any) -> None:
+        limits = [prompt.max_new for prompt in batch]
+        self._stops = [prompt.stop for prompt in batch]
+        self.needed = any(self._stops) or len(set(limits)) > 1
+        self.stopped_at: list[int | None] = [None] * len(batch)
+        self._limits = torch.tensor(limits, device=device)
+        self._longest, self._min_new, self._decoded = longest, min_new, decoded
+        # A character takes at most four tokens of bytes; some more, so that the window begins before the stop word does.
+        self._window = 4 * max((len(stop) for stops in self._stops for stop in stops), default=0) + 8
+
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        written = input_ids.shape[1] - self._longest
+        done = self._limits <= written
+        if any(self._stops) and written >= self._min_new:
+            tails = input_ids[:, max(self._longest, input_ids.shape[1] - self._window) :].tolist()
+            for number, tail in enumerate(tails):
+                if self.stopped_at[number] is None and self._has_stop(number, tail, input_ids):
+                    self.stopped_at[number] = written
+            done = done | torch.tensor([at is not None for at in self.stopped_at], device=done.device)
+        return done
+
+    def _has_stop(self, number: int, tail: list[int], input_ids: Any) -> bool:
+        stops = self._stops[number]
+        text = self._decoded(tail) if stops else ""
+        if not any(stop in text for stop in stops):
+            return False
+        ids = input_ids[number, self._longest :].tolist()
+        return stop_in(ids, stops, self._min_new, self._decoded) is not None
+
+
+class _Sound:
+    """Notes rows whose scores are no numbers, which `argmax` would quietly turn into some token."""
+
+    def __init__(self) -> None:
+        self._broken: Any = None
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        now = scores.amax(dim=-1).isnan()
+        self._broken = now if self._broken is None else self._broken | now
+        return scores
+
+    def broken(self) -> list[bool]:
+        flags: list[bool] = self._broken.tolist()
+        return flags
+
+
+class _Draw:
+    """Draws each row's token with the row's own random numbers, so that its neighbours in the batch do not matter.
+
+    transformers draws a whole batch from one generator. Here a row's seed comes from its request; a token is drawn by
+    inverting the cumulative distribution, one number a token, and everything else is scored -inf, for `argmax` to find it.
+    """
+
+    def __init__(
+        self,
+        batch: Sequence[Prompt],
+        longest: int,
+        most: int,
+        temperature: float,
+        top_p: float,
+        top_k: int,
+        min_p: float,
+        device: Any,
+    ) -> None:
+        self._longest, self._temperature, self._top_p, self._top_k, self._min_p = (
+            longest,
+            temperature,
+            top_p,
+            top_k,
+            min_p,
+        )
+        numbers = [
+            torch.rand(most, generator=torch.Generator().manual_seed(prompt.seed), dtype=torch.float64)
+            for prompt in batch
+        ]
+        self._numbers = torch.stack(numbers).to(device)
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        step = input_ids.shape[1] - self._longest
+        probabilities = nucleus(scores.float() / self._temperature, self._top_p, self._top_k, self._min_p)
+        cumulated = probabilities.double().cumsum(dim=-1)
+        at = torch.searchsorted(cumulated, self._numbers[:, step : step + 1] * cumulated[:, -1:], right=True)
+        chosen = at.clamp(max=scores.shape[-1] - 1)
+        return torch.full_like(scores, float("-inf")).scatter(-1, chosen, 0.0)
+
+
+def nucleus(scores: Any, top_p: float, top_k: int, min_p: float) -> Any:
+    """Probabilities (rows by tokens) after top_k, then top_p, then min_p, in the order transformers applies them."""
+    if 0 < top_k < scores.shape[-1]:
+        least = scores.topk(top_k, dim=-1).values[:, -1:]
+        scores = scores.masked_fill(scores < least, float("-inf"))
+    probabilities = scores.softmax(dim=-1)
+    if top_p < 1:
+        ordered, places = probabilities.sort(dim=-1, descending=True)
+        outside = ordered.cumsum(dim=-1) - ordered >= top_p
+        outside[:, 0] = False
+        probabilities = probabilities.masked_fill(torch.zeros_like(outside).scatter(-1, places, outside), 0.0)
+    if min_p > 0:
+        probabilities = probabilities.masked_fill(probabilities < min_p * probabilities.amax(dim=-1, keepdim=True), 0.0)
+    return probabilities
+
+
+def _seed(key: str, seed: int | None) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed or 0}:{key}".encode()).digest()[:7], "big")
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
+
+
+def _tokenizer(spec: HFModel) -> Any:
+    path = spec.tokenizer_path or spec.path
+    revision = spec.revision if path == spec.path else ""
+    try:
+        return transformers.AutoTokenizer.from_pretrained(path, **_source(spec, path, revision, spec.tokenizer_kwargs))
+    except Exception as error:
+        raise _load_failed(spec, f"the tokenizer of {path!r}", error) from error
+
+
+def _model(spec: HFModel) -> Any:
+    options = _source(spec, spec.path, spec.revision, spec.model_kwargs)
+    if torch.cuda.is_available():
+        options.setdefault("device_map", "auto" if torch.cuda.device_count() > 1 else {"": 0})
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(spec.path, dtype=spec.dtype, **options)
+    except Exception as error:
+        raise _load_failed(spec, f"{spec.path!r}", error) from error
+    if spec.peft_path is not None:
+        model = _adapted(spec, model, spec.peft_path)
+    return model.eval()
+
+
+def _adapted(spec: HFModel, model: Any, path: str) -> Any:
+    try:
+        import peft
+
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            revision = {} if path.startswith("/") else {"revision": hub_commit(path, "")}
+            adapted = peft.PeftModel.from_pretrained(model, path, **revision, **spec.peft_kwargs)
+    except Exception as error:
+        raise _load_failed(spec, f"the adapter {path!r}", error) from error
+    missing = [str(one.message) for one in told if "missing adapter keys" in str(one.message)]
+    if missing:
+        raise LoadFailed("error:load", f"model {spec.abbr!r}: the adapter {path!r} does not fit: {missing[0][:300]}")
+    return adapted
+
+
+def _source(spec: HFModel, path: str, revision: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of `from_pretrained`: a name is loaded at the very commit that the answers' keys speak of."""
+    pinned = {} if path.startswith("/") else {"revision": hub_commit(path, revision)}
+    return {"trust_remote_code": spec.trust_remote_code, **pinned, **kwargs}
+
+
+def _load_failed(spec: HFModel, what: str, error: Exception) -> LoadFailed:
+    said = " ".join(str(error).split())[:600]
+    remedy = ""
+    if "trust_remote_code" in said:
+        remedy = "; it brings Python of its own: read it, then set trust_remote_code: true"
+    elif isinstance(error, ImportError):
+        remedy = "; install what is missing: pip install 'arena[hf]'"
+    elif spec.peft_path is not None and "adapter" in what:
+        remedy = f"; was it trained for {spec.path!r}?"
+    return LoadFailed("error:load", f"model {spec.abbr!r}: can't load {what}: {type(error).__name__}: {said}{remedy}")
+
+
+def _ends(declared: Any, tokenizer: Any, spec: HFModel) -> frozenset[int]:
+    """The tokens that end an answer: the model's, the tokenizer's and the declaration's."""
+    found: set[int] = set()
+    for one in (declared.eos_token_id, tokenizer.eos_token_id, spec.generation_kwargs.get("eos_token_id")):
+        found |= set() if one is None else set(one) if isinstance(one, list | tuple) else {int(one)}
+    return frozenset(found)
+
+
+def _generation(declared: Any, spec: HFModel, ends: list[int], pad: int) -> Any:
+    """The model's generation config without what draws and what measures: both are set for each batch here."""
+    config = copy.deepcopy(declared)
+    for name in _NEUTRAL:
+        if hasattr(config, name):
+            setattr(config, name, None)
+    for name, value in spec.generation_kwargs.items():
+        if name not in ("do_sample", "eos_token_id", *_DRAWN):
+            setattr(config, name, value)
+    config.do_sample = False
+    config.num_beams = 1
+    config.eos_token_id = ends or None
+    config.pad_token_id = pad
+    return config
+
+
+def _limit(config: Any, spec: HFModel) -> int | None:
+    """Tokens that question and answer may have together: what is declared, and no more than the model has positions."""
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    limits = [n for n in (spec.max_seq_len, positions) if isinstance(n, int) and n > 0]
+    return min(limits, default=None)

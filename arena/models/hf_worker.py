@@ -1,0 +1,166 @@
+"""The process in which a transformers model lives: JSON lines in, JSON lines out, until its standard input ends.
+
+In: first the declaration, then requests. Out: `{"ready": ...}` or `{"failed": status, "error": ...}`, then for each batch
+`{"begun": [keys]}` and a response for each key. Standard output belongs to these lines: what libraries print goes to
+standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from arena.models.batching import Prompt, Room, next_batch
+from arena.models.local_spec import HFModel
+
+BROKEN_DEVICE = 70
+"""Exit code of a worker whose GPU answers nothing more: CUDA's errors stay until the process ends."""
+
+_QUIET_S = 0.02
+_LONGEST_GATHERING_S = 0.2
+
+Send = Callable[[dict[str, Any]], None]
+
+
+class OutOfMemory(Exception):
+    """A batch did not fit."""
+
+
+class Refused(Exception):
+    """A request that can't be put to the model; `status` is "overflow" or "error:<class>"."""
+
+    def __init__(self, status: str, message: str, input_tokens: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.input_tokens = input_tokens
+
+
+class Writes(Protocol):
+    """What the worker needs of an engine."""
+
+    def prepare(self, frame: dict[str, Any]) -> Prompt: ...
+
+    def write(self, batch: Sequence[Prompt]) -> list[dict[str, Any]]: ...
+
+    def measured(self, room: Room, batch: Sequence[Prompt]) -> Room: ...
+
+
+def main() -> None:
+    """Serves the declaration that is the first line of standard input."""
+    frames, answers = _own_streams()
+    sending = threading.Lock()
+
+    def send(frame: dict[str, Any]) -> None:
+        with sending:
+            answers.write(json.dumps(frame) + "\n")
+            answers.flush()
+
+    spec = HFModel.model_validate_json(frames.readline())
+    try:
+        from arena.models.hf_engine import Engine, LoadFailed
+    except ImportError as error:
+        missing = f"model {spec.abbr!r}: backend hf needs torch and transformers ({error}): pip install 'arena[hf]'"
+        send({"failed": "error:setup", "error": missing})
+        return
+    try:
+        engine = Engine(spec)
+    except LoadFailed as failed:
+        send({"failed": failed.status, "error": str(failed)})
+        return
+    inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(frames, inbox), daemon=True).start()
+    send({"ready": {"device": str(engine.model.device), "limit": engine.limit}})
+    serve(engine, engine.room(), inbox, send)
+
+
+def _own_streams() -> tuple[Any, Any]:
+    """Standard input and output for this protocol alone; libraries get nothing to read and write to standard error."""
+    frames = os.fdopen(os.dup(0), encoding="ascii")
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    sys.stdin = os.fdopen(0, closefd=False)
+    return frames, answers
+
+
+def _listen(frames: Any, inbox: queue.SimpleQueue[dict[str, Any]]) -> None:
+    for line in frames:
+        inbox.put(json.loads(line))
+    # Nobody listens any more: whatever is being written is for nobody.
+    os._exit(0)
+
+
+def serve(engine: Writes, room: Room, inbox: queue.SimpleQueue[dict[str, Any]], send: Send) -> None:
+    """Answers what comes in, batch by batch, until an `{"end": true}`; else the process ends with its input."""
+    waiting: dict[str, Prompt] = {}
+    while True:
+        for frame in _gathered(inbox, room.rows, len(waiting)):
+            if "end" in frame:
+                return
+            prompt = _prepared(engine, frame, send)
+            if prompt is not None:
+                waiting[prompt.key] = prompt
+        batch = next_batch(list(waiting.values()), room.rows, room.tokens)
+        if batch:
+            room, done = _written(engine, room, batch, send)
+            for key in done:
+                del waiting[key]
+
+
+def _gathered(inbox: queue.SimpleQueue[dict[str, Any]], rows: int, waiting: int) -> list[dict[str, Any]]:
+    """What has come in. Requests trickle, so a batch that is not full yet waits a moment for more."""
+    frames: list[dict[str, Any]] = [] if waiting else [inbox.get()]
+    until = time.monotonic() + _LONGEST_GATHERING_S
+    while True:
+        patience = _QUIET_S if waiting + len(frames) < rows and time.monotonic() < until else 0.0
+        try:
+            frames.append(inbox.get(timeout=patience) if patience else inbox.get_nowait())
+        except queue.Empty:
+            return frames
+
+
+def _prepared(engine: Writes, frame: dict[str, Any], send: Send) -> Prompt | None:
+    try:
+        return engine.prepare(frame)
+    except Refused as no:
+        send({"key": frame["key"], "status": no.status, "error": str(no), "input_tokens": no.input_tokens})
+    except Exception as error:
+        send({"key": frame["key"], "status": "error:prompt", "error": _said(error)})
+    return None
+
+
+def _written(engine: Writes, room: Room, batch: list[Prompt], send: Send) -> tuple[Room, list[str]]:
+    """The room from now on, and the keys that have a response. After a failure of several prompts each is tried alone."""
+    send({"begun": [prompt.key for prompt in batch]})
+    try:
+        for fields in engine.write(batch):
+            send(fields)
+        return engine.measured(room, batch), [prompt.key for prompt in batch]
+    except OutOfMemory as error:
+        smaller = room.after_memory_ran_out(batch)
+        if smaller is not None:
+            return smaller, []
+        remedy = "set max_seq_len or max_out_len lower, or use more GPUs (run_cfg.num_gpus)"
+        send({"key": batch[0].key, "status": "error:memory", "error": f"{_said(error)}; {remedy}"})
+        return room, [batch[0].key]
+    except Exception as error:
+        if "CUDA error" in str(error) or "device-side assert" in str(error):
+            print(_said(error), file=sys.stderr, flush=True)
+            os._exit(BROKEN_DEVICE)
+        if len(batch) == 1:
+            send({"key": batch[0].key, "status": "error:generate", "error": _said(error)})
+            return room, [batch[0].key]
+    for prompt in batch:
+        room, _ = _written(engine, room, [prompt], send)
+    return room, [prompt.key for prompt in batch]
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

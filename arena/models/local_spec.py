@@ -1,0 +1,187 @@
+"""How a model whose weights run on this machine is declared."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+
+from arena.declared import Declared
+from arena.models.declaration import ModelDeclaration, plain_json
+from arena.models.weights import weights_digest
+from arena.nearest import nearest
+from judge.types import Asker, digest
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+# Raised when the same declaration and weights would be answered for otherwise than before.
+_WAY_OF_ANSWERING = 1
+# Decides where the weights lie, not what they answer.
+_PLACEMENT = frozenset({"device_map", "max_memory", "low_cpu_mem_usage", "offload_folder"})
+_ELSEWHERE = {
+    "max_new_tokens": "write max_out_len",
+    "max_length": "write max_out_len (the answer) and max_seq_len (question and answer)",
+    "min_new_tokens": "write min_out_len",
+    "stop_strings": "write stop",
+    "pad_token_id": "write pad_token_id beside generation_kwargs",
+    "num_return_sequences": "a request has one answer",
+    "num_beams": "answers are decoded greedily or drawn, not searched for",
+}
+_DRAWING = {"temperature": (int, float), "top_p": (int, float), "top_k": (int,), "min_p": (int, float)}
+_GENERATION = frozenset(
+    {
+        *("do_sample", *_DRAWING, "eos_token_id", "repetition_penalty", "no_repeat_ngram_size", "bad_words_ids"),
+        *("suppress_tokens", "begin_suppress_tokens", "sequence_bias", "use_cache", "cache_implementation"),
+    }
+)
+
+
+class RunCfg(Declared):
+    """What a model needs to run."""
+
+    num_gpus: NonNegativeInt | None = Field(
+        default=None, description="GPUs of its worker; one where there is one, if not given"
+    )
+
+
+class HFModel(ModelDeclaration):
+    """A model that `transformers` runs in a process of its own on this machine."""
+
+    backend: Literal["hf"] = "hf"
+    type: Literal["base", "chat"] = Field(default="chat", description="chat asks by the tokenizer's chat template")
+    path: str = Field(min_length=1, description="a folder, or a name on the Hugging Face hub")
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    tokenizer_path: str | None = None
+    tokenizer_kwargs: dict[str, Any] = Field(default_factory=dict)
+    peft_path: str | None = Field(default=None, description="an adapter")
+    peft_kwargs: dict[str, Any] = Field(default_factory=dict)
+    generation_kwargs: dict[str, Any] = Field(default_factory=dict)
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    trust_remote_code: bool = Field(default=False, description="run the Python that comes with the weights")
+    max_seq_len: PositiveInt | None = Field(default=None, description="most tokens of question and answer together")
+    min_out_len: NonNegativeInt = Field(default=0, description="fewest tokens of an answer")
+    batch_size: PositiveInt | Literal["auto"] = "auto"
+    run_cfg: RunCfg = RunCfg()
+    pad_token_id: NonNegativeInt | None = None
+    retry: NonNegativeInt = Field(default=1, description="further attempts after the worker died")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _opencompass_words(cls, values: Any) -> Any:
+        """`stop_words` is `stop`, and `torch_dtype` among the model's own settings is `dtype`."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        if "stop_words" in values:
+            if "stop" in values:
+                raise ValueError("'stop' and 'stop_words' are two words for one thing: give one of them")
+            values["stop"] = values.pop("stop_words")
+        kwargs = values.get("model_kwargs")
+        if isinstance(kwargs, dict) and ("torch_dtype" in kwargs or "dtype" in kwargs):
+            kwargs = dict(kwargs)
+            given = [kwargs.pop(name) for name in ("torch_dtype", "dtype") if name in kwargs]
+            if len(given) > 1 or "dtype" in values:
+                raise ValueError("the dtype is given twice: write dtype, and leave it out of model_kwargs")
+            values["dtype"] = given[0].removeprefix("torch.") if isinstance(given[0], str) else given[0]
+            values["model_kwargs"] = kwargs
+        return values
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_or_several(cls, stop: Any) -> Any:
+        return (stop,) if isinstance(stop, str) else stop
+
+    @field_validator("stop")
+    @classmethod
+    def _no_empty_stop(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in stop:
+            raise ValueError("holds an empty text, which would end every answer at once: take it out")
+        return stop
+
+    @field_validator("model_kwargs", "tokenizer_kwargs", "peft_kwargs", "generation_kwargs", "chat_template_kwargs")
+    @classmethod
+    def _plain(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return plain_json(values)
+
+    @field_validator("model_kwargs", "tokenizer_kwargs")
+    @classmethod
+    def _said_elsewhere(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in ("revision", "pretrained_model_name_or_path"):
+            if name in values:
+                raise ValueError(f"{name!r} has a key of its own: write {name if name == 'revision' else 'path'}")
+        return values
+
+    @field_validator("generation_kwargs")
+    @classmethod
+    def _one_answer(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in values:
+            if name in _ELSEWHERE:
+                raise ValueError(f"{name!r} has no place here: {_ELSEWHERE[name]}")
+            if name not in _GENERATION:
+                raise ValueError(f"unknown setting {name!r}{nearest(name, sorted(_GENERATION))}")
+        if not isinstance(values.get("do_sample", False), bool):
+            raise ValueError(f"'do_sample' is true or false, not {values['do_sample']!r}")
+        for name, kinds in _DRAWING.items():
+            value = values.get(name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or value < 0):
+                raise ValueError(f"{name!r} is a number from 0 up, not {value!r}")
+        return values
+
+    @field_validator("path", "tokenizer_path", "peft_path")
+    @classmethod
+    def _folder_or_name(cls, path: str | None) -> str | None:
+        """A folder as an absolute path, a name as it stands; what can only be a folder must be one."""
+        if path is None:
+            return None
+        here = os.path.expanduser(path)
+        if os.path.isdir(here):
+            return str(Path(here).resolve())
+        if _HUB_NAME.fullmatch(path):
+            return path
+        raise ValueError("no such folder, and no name on the Hugging Face hub such as NAME or OWNER/NAME")
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> HFModel:
+        if self.max_out_len is not None and self.min_out_len > self.max_out_len:
+            raise ValueError(f"min_out_len {self.min_out_len} is more than max_out_len {self.max_out_len}")
+        if self.peft_kwargs and self.peft_path is None:
+            raise ValueError("peft_kwargs without peft_path: name the adapter")
+        return self
+
+    @property
+    def at_once(self) -> int:
+        return 256 if self.batch_size == "auto" else self.batch_size
+
+    def fingerprint(self) -> str:
+        """Everything that changes an answer: the bytes of the weights, the settings; not batches, devices or patience.
+
+        Reads every file of a local folder. Raises arena.jsonl.BadFile where the weights can't be told.
+        """
+        kwargs = {name: value for name, value in self.model_kwargs.items() if name not in _PLACEMENT}
+        others = [None if path is None else weights_digest(path, "") for path in (self.tokenizer_path, self.peft_path)]
+        return digest(
+            {
+                "backend": self.backend,
+                "way": _WAY_OF_ANSWERING,
+                "type": self.type,
+                "weights": weights_digest(self.path, self.revision),
+                "tokenizer": others[0],
+                "peft": others[1],
+                "revision": self.revision,
+                "model_kwargs": kwargs,
+                "tokenizer_kwargs": self.tokenizer_kwargs,
+                "peft_kwargs": self.peft_kwargs,
+                "generation_kwargs": self.generation_kwargs,
+                "chat_template_kwargs": self.chat_template_kwargs,
+                "dtype": self.dtype,
+                "max_seq_len": self.max_seq_len,
+                "min_out_len": self.min_out_len,
+                "pad_token_id": self.pad_token_id,
+            }
+        )
+
+    def asker(self) -> Asker:
+        return Asker(self.abbr, self.fingerprint(), self.sampling(), self.system_prompt)

@@ -1,0 +1,94 @@
+"""What identifies the weights behind a path: the bytes of a folder, or the commit of a name on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+from arena.jsonl import BadFile
+from judge.types import digest
+
+# What training leaves beside the weights, and what is written for people: never loaded.
+_IDLE = re.compile(
+    r"\..*|.*\.(md|png|jpg|pdf)|(optimizer|scheduler|rng_state|trainer_state|training_args).*", re.IGNORECASE
+)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def weights_digest(path: str, revision: str) -> str:
+    """Changes whenever the files of a folder do, in name or in content; for a name, its commit. Raises BadFile."""
+    if os.path.isdir(path):
+        return _folder_digest(Path(path))
+    return digest(["hub", path, hub_commit(path, revision)])
+
+
+def _folder_digest(folder: Path) -> str:
+    files = []
+    for where, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not _IDLE.fullmatch(name))
+        files += [Path(where, name) for name in sorted(names) if not _IDLE.fullmatch(name)]
+    if not files:
+        raise BadFile([f"{folder}: an empty folder, where a model's config and weights should be"])
+    try:
+        with ThreadPoolExecutor(min(8, len(files))) as pool:
+            contents = list(pool.map(_file_digest, files))
+    except OSError as error:
+        raise BadFile([f"{error.filename}: can't be read: {error.strerror}"]) from None
+    return digest(
+        [[path.relative_to(folder).as_posix(), content] for path, content in zip(files, contents, strict=True)]
+    )
+
+
+def _file_digest(path: Path) -> str:
+    stat = path.stat()
+    return _digest_of(path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path, *_state: int) -> str:
+    """The content's SHA-256, computed once a process for each state of a file; a write always changes the ctime."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def hub_commit(name: str, revision: str) -> str:
+    """The commit that `revision` ("" is main) means: the one in the local cache where there is one, else the hub's.
+
+    Raises BadFile where neither knows it.
+    """
+    if _COMMIT.fullmatch(revision):
+        return revision
+    reference = hub_cache() / f"models--{name.replace('/', '--')}" / "refs" / (revision or "main")
+    if reference.is_file():
+        return reference.read_text("utf-8").strip()
+    return _asked_hub(name, revision)
+
+
+def hub_cache() -> Path:
+    """The folder in which the Hugging Face libraries keep what they downloaded."""
+    if cache := os.environ.get("HF_HUB_CACHE"):
+        return Path(cache)
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    return Path(home, "hub").expanduser()
+
+
+@lru_cache(maxsize=256)
+def _asked_hub(name: str, revision: str) -> str:
+    place = f"{name!r}" + (f" at revision {revision!r}" if revision else "")
+    remedy = "give the path of a folder that exists, or download it first (hf download)"
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise BadFile([f"{place}: no such folder here, and for the hub `pip install 'arena[hf]'` is needed"]) from None
+    try:
+        sha = HfApi().model_info(name, revision=revision or None, timeout=20).sha
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        raise BadFile([f"{place}: no such folder here, and the hub gave no such model ({said}): {remedy}"]) from None
+    if not isinstance(sha, str):
+        raise BadFile([f"{place}: the hub told no commit: {remedy}"])
+    return sha

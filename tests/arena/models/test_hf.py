@@ -1,0 +1,477 @@
+"""The hf backend with real torch on a tiny random Llama: what it writes, how it fails, and that nothing stale is served."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.models.hf import HFBackend
+from arena.models.seam import ModelStopped
+from arena.models.spec import HFModel
+from judge.types import Address, Message, Request, Response
+from tests.program import arena, start
+from tests.tiny_models import make_model
+
+MISSING = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
+pytestmark = [
+    pytest.mark.hf,
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (pip install -e '.[hf,test]')"),
+    # transformers and torch deprecate one another's names.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
+
+TEXTS = [f"{'word ' * (n % 9)}question {n}?" for n in range(24)]
+
+
+@pytest.fixture(scope="session")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("models") / "tiny-chat")
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("models") / "tiny-base", chat=False)
+
+
+def declared(path: Path, **values: Any) -> HFModel:
+    return HFModel.model_validate({"abbr": "tiny", "path": str(path), "dtype": "float32", "max_out_len": 24, **values})
+
+
+def requests(spec: HFModel, texts: Iterable[str] = TEXTS) -> list[Request]:
+    asker = spec.asker()
+    return [
+        asker.request([Message("user", text)], Address("d", str(n), "answer", ("tiny",)))
+        for n, text in enumerate(texts)
+    ]
+
+
+def frame(request: Request, **changes: Any) -> dict[str, Any]:
+    return {
+        "key": request.key,
+        "messages": [[m.role, m.content] for m in request.messages],
+        "sampling": {**request.sampling.as_json(), **changes},
+        "alone": False,
+    }
+
+
+def written(spec: HFModel, asked: list[Request], rows: int, **changes: Any) -> dict[str, dict[str, Any]]:
+    """The answers of an engine in this process, `rows` prompts at a time, by key."""
+    from arena.models.batching import next_batch
+    from arena.models.hf_engine import Engine
+
+    engine = Engine(spec)
+    waiting = [engine.prepare(frame(request, **changes)) for request in asked]
+    out: dict[str, dict[str, Any]] = {}
+    while waiting:
+        batch = next_batch(waiting, rows, 10**9)
+        for fields in engine.write(batch):
+            assert fields.pop("latency_s") > 0
+            out[fields["key"]] = fields
+        waiting = [prompt for prompt in waiting if prompt.key not in out]
+    return out
+
+
+class Run:
+    """What a backend in its own process made of requests; `during` is called with each response."""
+
+    def __init__(
+        self,
+        spec: HFModel,
+        asked: list[Request],
+        during: Callable[[HFBackend, list[Response]], None] = lambda backend, responses: None,
+    ) -> None:
+        self.responses: list[Response] = []
+        self.stopped: ModelStopped | None = None
+        self.pids: set[int | None] = set()
+        asyncio.run(self._run(HFBackend(spec), asked, during))
+        self.by_key = {response.key: response for response in self.responses}
+
+    async def _run(self, backend: HFBackend, asked: list[Request], during: Any) -> None:
+        async def trickling() -> AsyncIterator[Request]:
+            for number, request in enumerate(asked):
+                if number % 10 == 9:
+                    await asyncio.sleep(0.01)
+                yield request
+
+        try:
+            async for response in backend.generate(trickling()):
+                self.responses.append(response)
+                self.pids.add(backend.pid)
+                during(backend, self.responses)
+        except ModelStopped as stop:
+            self.stopped = stop
+        assert backend.pid is None
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class TestWriting:
+    def test_a_prompt_gets_the_same_answer_in_a_batch_as_alone(self, chat: Path) -> None:
+        spec = declared(chat)
+        asked = requests(spec)
+        alone = written(spec, asked, 1)
+        assert written(spec, asked, 7) == written(spec, asked, 24) == alone
+        assert len({fields["text"] for fields in alone.values()}) > 12  # it does write something of its own
+
+    def test_and_the_same_as_transformers_alone(self, chat: Path) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        spec = declared(chat)
+        asked = requests(spec)
+        ours = written(spec, asked, 8)
+        tokenizer = AutoTokenizer.from_pretrained(chat)
+        model = AutoModelForCausalLM.from_pretrained(chat, dtype=torch.float32)
+        for request in asked:
+            turns = [{"role": m.role, "content": m.content} for m in request.messages]
+            text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+            out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)
+            new = out[0, ids.shape[1] :]
+            fields = ours[request.key]
+            assert fields["text"] == tokenizer.decode(new, skip_special_tokens=True)
+            assert (fields["input_tokens"], fields["output_tokens"]) == (ids.shape[1], len(new))
+            assert (fields["finish_reason"] == "stop") == (int(new[-1]) == tokenizer.eos_token_id)
+
+    def test_drawing_does_not_depend_on_the_batch(self, chat: Path) -> None:
+        spec = declared(chat, temperature=1.2, top_p=0.9, seed=3, generation_kwargs={"top_k": 40})
+        asked = requests(spec)
+        alone = written(spec, asked, 1)
+        assert written(spec, asked, 9) == alone
+        other = declared(chat, temperature=1.2, top_p=0.9, seed=4, generation_kwargs={"top_k": 40})
+        again = written(other, requests(other), 9)
+        assert [a["text"] for a in alone.values()] != [a["text"] for a in again.values()]
+
+    def test_a_repetition_penalty_does_not_see_the_padding(self, chat: Path) -> None:
+        spec = declared(chat, generation_kwargs={"repetition_penalty": 1.5})
+        asked = requests(spec)
+        assert written(spec, asked, 8) == written(spec, asked, 1)
+
+    def test_temperature_0_and_nothing_said_are_greedy(self, chat: Path) -> None:
+        plain, zero = declared(chat), declared(chat, temperature=0)
+        texts = [[fields["text"] for fields in written(spec, requests(spec)[:4], 4).values()] for spec in (plain, zero)]
+        assert sorted(texts[0]) == sorted(texts[1])
+
+    def test_the_distribution_that_is_drawn_from(self) -> None:
+        import torch
+        from transformers import LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
+        from transformers.generation.logits_process import MinPLogitsWarper
+
+        from arena.models.hf_engine import nucleus
+
+        scores = torch.randn(50, 200, generator=torch.Generator().manual_seed(0)) * 3
+        for top_p, top_k, min_p in ((1.0, 0, 0.0), (0.8, 0, 0.0), (1.0, 7, 0.0), (0.6, 20, 0.0), (1.0, 0, 0.2)):
+            warpers: list[Any] = [TopKLogitsWarper(top_k)] if top_k else []
+            warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+            warpers += [MinPLogitsWarper(min_p)] if min_p else []
+            theirs = LogitsProcessorList(warpers)(None, scores).softmax(dim=-1)
+            ours = nucleus(scores, top_p, top_k, min_p)
+            torch.testing.assert_close(ours / ours.sum(dim=-1, keepdim=True), theirs)
+
+    def test_draws_come_as_often_as_they_are_likely(self) -> None:
+        import torch
+
+        from arena.models.batching import Prompt
+        from arena.models.hf_engine import _Draw
+
+        rows = 4000
+        batch = [Prompt(key=str(n), ids=(0,), max_new=1, group=(), seed=n) for n in range(rows)]
+        scores = torch.tensor([[0.5, 0.3, 0.2, 0.0]]).log().repeat(rows, 1)
+        drawn = _Draw(batch, 1, 1, 1.0, 1.0, 0, 0.0, "cpu")(torch.zeros(rows, 1), scores).argmax(dim=-1)
+        counts = Counter(drawn.tolist())
+        assert counts[3] == 0
+        assert [counts[n] / rows for n in range(3)] == pytest.approx([0.5, 0.3, 0.2], abs=0.03)  # 4 standard errors
+
+    def test_base_gets_the_text_as_it_stands(self, base: Path) -> None:
+        from arena.models.hf_engine import Engine
+
+        spec = declared(base, type="base")
+        engine = Engine(spec)
+        asker = spec.asker()
+        where = Address("d", "i", "answer", ("tiny",))
+        one = asker.request([Message("user", "The sky is")], where)
+        turns = [Message("system", "S"), Message("user", "Q"), Message("assistant", "A"), Message("user", "R")]
+        several = asker.request(turns, where)
+        assert engine.tokenizer.decode(list(engine.prepare(frame(one)).ids)) == "The sky is"
+        assert engine.tokenizer.decode(list(engine.prepare(frame(several)).ids)) == "S\n\nQ\n\nA\n\nR"
+
+    def test_chat_gets_the_template(self, chat: Path) -> None:
+        from arena.models.hf_engine import Engine
+
+        spec = declared(chat, system_prompt="Be brief.")
+        engine = Engine(spec)
+        ids = engine.prepare(frame(requests(spec, ["Hi"])[0])).ids
+        text = engine.tokenizer.decode(list(ids))
+        assert text == "<|system|>Be brief.<|end|><|user|>Hi<|end|><|assistant|>"
+
+
+class TestEnds:
+    def test_stop_words_cut_the_answer(self, chat: Path) -> None:
+        plain = declared(chat)
+        full = written(plain, requests(plain), 8)
+        letters = Counter(c for fields in full.values() for c in set(fields["text"]) if c.isascii() and c.isprintable())
+        stop = letters.most_common(1)[0][0]
+        spec = declared(chat, stop_words=[stop])
+        asked = requests(spec)
+        cut = written(spec, asked, 8)
+        assert cut == written(spec, asked, 1)
+        before = dict(zip((r.key for r in asked), (full[r.key] for r in requests(plain)), strict=True))
+        stopped = 0
+        for key, fields in cut.items():
+            assert stop not in fields["text"]
+            assert before[key]["text"].startswith(fields["text"])
+            if stop in before[key]["text"]:
+                stopped += 1
+                assert fields["text"] == before[key]["text"].partition(stop)[0]
+                assert fields["finish_reason"] == "stop"
+                assert fields["output_tokens"] <= before[key]["output_tokens"]
+        assert stopped > 3
+
+    def test_fewest_and_most_tokens(self, chat: Path) -> None:
+        spec = declared(chat, min_out_len=10, max_out_len=12)
+        answers = written(spec, requests(spec), 8).values()
+        assert {fields["output_tokens"] for fields in answers} <= {10, 11, 12}
+        assert all((f["status"] == "truncated") == (f["finish_reason"] == "length") for f in answers)
+
+    def test_each_row_ends_at_its_own_most(self, chat: Path) -> None:
+        from arena.models.hf_engine import Engine
+
+        spec = declared(chat)
+        asked = requests(spec)[:6]
+        engine = Engine(spec)
+        batch = [engine.prepare(frame(request, max_tokens=2 + 3 * n)) for n, request in enumerate(asked)]
+        for n, fields in enumerate(engine.write(batch)):
+            alone = engine.write([batch[n]])[0]
+            assert {**fields, "latency_s": 0} == {**alone, "latency_s": 0}
+            assert fields["output_tokens"] <= 2 + 3 * n
+
+    def test_too_long_a_prompt_is_an_overflow_and_room_limits_the_answer(self, chat: Path) -> None:
+        from arena.models.hf_engine import Engine
+        from arena.models.hf_worker import Refused
+
+        spec = declared(chat, max_seq_len=40)
+        engine = Engine(spec)
+        fits, long = requests(spec, ["x" * 20, "x" * 40])
+        prompt = engine.prepare(frame(fits))
+        assert len(prompt.ids) == 23
+        assert prompt.max_new == 17
+        with pytest.raises(Refused) as no:
+            engine.prepare(frame(long))
+        assert no.value.status == "overflow"
+        assert no.value.input_tokens == 43
+        assert "43 tokens" in str(no.value)
+
+    def test_the_models_positions_are_a_limit_too(self, chat: Path) -> None:
+        from arena.models.hf_engine import Engine
+
+        assert Engine(declared(chat)).limit == Engine(declared(chat, max_seq_len=9000)).limit == 512
+
+    def test_weights_that_give_no_numbers_give_no_answer(self, chat: Path, tmp_path: Path) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        model = AutoModelForCausalLM.from_pretrained(chat)
+        with torch.no_grad():
+            model.model.norm.weight.fill_(float("nan"))
+        model.save_pretrained(tmp_path)
+        AutoTokenizer.from_pretrained(chat).save_pretrained(tmp_path)
+        spec = declared(tmp_path)
+        answers = written(spec, requests(spec)[:3], 3).values()
+        assert {fields["status"] for fields in answers} == {"error:nan"}
+        assert not any("text" in fields for fields in answers)
+
+
+class TestLoading:
+    def stop(self, spec: HFModel) -> str:
+        run = Run(spec, requests(spec)[:2])
+        assert run.responses == []
+        assert run.stopped is not None
+        assert run.stopped.status.startswith("error:")
+        assert "tiny" in str(run.stopped)
+        return str(run.stopped)
+
+    def test_chat_without_a_template_is_told_before_anything_is_written(self, base: Path) -> None:
+        assert "type: base" in self.stop(declared(base))
+
+    def test_a_template_may_be_given(self, base: Path) -> None:
+        from arena.models.hf_engine import Engine
+
+        template = "{% for m in messages %}[{{ m.content }}]{% endfor %}"
+        spec = declared(base, tokenizer_kwargs={"chat_template": template})
+        engine = Engine(spec)
+        assert engine.tokenizer.decode(list(engine.prepare(frame(requests(spec, ["Hi"])[0])).ids)) == "[Hi]"
+
+    def test_damaged_weights_are_named(self, chat: Path, tmp_path: Path) -> None:
+        for path in chat.iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        (tmp_path / "model.safetensors").write_bytes(b"\xff" * 1000)
+        assert str(tmp_path) in self.stop(declared(tmp_path))
+
+    def test_an_adapter_that_does_not_fit_is_named(self, chat: Path, tmp_path: Path) -> None:
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM
+
+        wide = make_model(tmp_path / "wide", hidden=128)
+        config = LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM")
+        get_peft_model(AutoModelForCausalLM.from_pretrained(wide), config).save_pretrained(tmp_path / "adapter")
+        said = self.stop(declared(chat, peft_path=str(tmp_path / "adapter")))
+        assert "adapter" in said
+        assert "trained for" in said
+
+    def test_an_adapter_that_fits_changes_the_answers(self, chat: Path, tmp_path: Path) -> None:
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM
+
+        config = LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+        get_peft_model(AutoModelForCausalLM.from_pretrained(chat), config).save_pretrained(tmp_path)
+        plain, adapted = declared(chat), declared(chat, peft_path=str(tmp_path))
+        texts = [[f["text"] for f in written(s, requests(s)[:6], 6).values()] for s in (plain, adapted)]
+        assert texts[0] != texts[1]
+
+    def test_foreign_code_is_not_run_unasked(self, chat: Path, tmp_path: Path) -> None:
+        import json
+
+        for path in chat.iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        config = json.loads((chat / "config.json").read_text())
+        config["model_type"] = "own"
+        config["auto_map"] = {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nC = M = None\n")
+        assert "trust_remote_code: true" in self.stop(declared(tmp_path))
+        assert not (tmp_path / "ran").exists()
+
+
+class TestTheProcess:
+    def test_answers_everything_in_one_process_that_ends(self, chat: Path) -> None:
+        spec = declared(chat, max_seq_len=60)
+        asked = requests(spec, [*TEXTS, "x" * 100])
+        run = Run(spec, asked)
+        assert sorted(run.by_key) == sorted(request.key for request in asked)
+        assert len(run.responses) == len(asked)
+        assert len(run.pids - {None}) == 1
+        assert not alive((run.pids - {None}).pop() or 0)
+        overflowed = run.by_key[asked[-1].key]
+        assert overflowed.status == "overflow"
+        assert overflowed.text == ""
+        for response in run.responses:
+            assert response.status in ("ok", "truncated", "empty", "overflow")
+            assert response.attempts == 1
+            assert response.input_tokens
+        here = written(spec, asked[:-1], 5)
+        assert {key: fields["text"] for key, fields in here.items()} == {
+            r.key: r.text for r in run.responses if r is not overflowed
+        }
+
+    def test_without_requests_nothing_is_loaded(self, chat: Path) -> None:
+        begun = time.monotonic()
+        run = Run(declared(chat), [])
+        assert run.responses == []
+        assert time.monotonic() - begun < 60
+        assert run.pids == set()
+
+    def test_a_killed_worker_is_replaced_and_nothing_is_lost(self, chat: Path) -> None:
+        killed: list[int] = []
+
+        def kill_once(backend: HFBackend, responses: list[Response]) -> None:
+            if not killed and backend.pid is not None:
+                killed.append(backend.pid)
+                os.kill(backend.pid, signal.SIGKILL)
+
+        spec = declared(chat, batch_size=3, max_out_len=60, min_out_len=60)
+        asked = requests(spec)
+        run = Run(spec, asked, kill_once)
+        assert sorted(run.by_key) == sorted(request.key for request in asked)
+        assert len(run.responses) == len(asked)
+        assert {response.status for response in run.responses} == {"truncated"}
+        assert not alive(killed[0])
+
+    def test_what_kills_every_worker_fails_with_its_exit_code(self, chat: Path) -> None:
+        def kill(backend: HFBackend, responses: list[Response]) -> None:
+            if backend.pid is not None and len(responses) < 9 and not any(r.failed for r in responses):
+                os.kill(backend.pid, signal.SIGKILL)
+
+        spec = declared(chat, batch_size=3, max_out_len=200, min_out_len=200, retry=0)
+        asked = requests(spec)[:12]
+        run = Run(spec, asked, kill)
+        assert run.stopped is None
+        assert sorted(run.by_key) == sorted(request.key for request in asked)
+        failed = [response for response in run.responses if response.failed]
+        assert failed
+        for response in failed:
+            assert response.status == "error:worker"
+            assert "exit code -9 (SIGKILL" in response.error
+            assert response.text == ""
+
+
+class TestAWholeRun:
+    FLAGS = ("--datasets", "quickstart_exact", "--max-out-len", "8", "--model-kwargs", "dtype=float32", "-w", "w")
+
+    def asked(self, folder: Path) -> int:
+        with closing(sqlite3.connect(folder / "w" / "arena.db")) as store:
+            return int(store.execute("SELECT count(*) FROM responses").fetchone()[0])
+
+    def test_from_flags_then_from_the_store_then_with_changed_weights(self, tmp_path: Path) -> None:
+        make_model(tmp_path / "tiny")
+        flags = ["run", "--hf-path", "tiny", *self.FLAGS, "--limit", "5"]
+        first = arena(*flags, cwd=tmp_path, timeout=200)
+        assert first.returncode == 0, first.stderr
+        assert first.stdout.strip().endswith("report.html")
+        assert self.asked(tmp_path) == 5
+        again = arena(*flags, "--batch-size", "2", cwd=tmp_path, timeout=200)
+        assert again.returncode == 0, again.stderr
+        assert "5 from the store" in again.stderr
+        assert self.asked(tmp_path) == 5
+        make_model(tmp_path / "tiny", seed=1)
+        changed = arena(*flags, cwd=tmp_path, timeout=200)
+        assert changed.returncode == 0, changed.stderr
+        assert "0 from the store" in changed.stderr
+        assert self.asked(tmp_path) == 10
+
+    def test_a_killed_worker_leaves_a_complete_run(self, tmp_path: Path) -> None:
+        make_model(tmp_path / "tiny", positions=4096)
+        flags = ["--hf-path", "tiny", "--batch-size", "1", "--min-out-len", "400", "--max-out-len", "400"]
+        flags += ["--datasets", "quickstart_exact", "--limit", "6", "-w", "w"]
+        process = start("run", *flags, cwd=tmp_path)
+        stored = 0
+        while not stored and process.poll() is None:
+            time.sleep(0.05)
+            stored = self.asked(tmp_path) if (tmp_path / "w" / "arena.db").exists() and self._made(tmp_path) else 0
+        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        _, said = process.communicate(timeout=200)
+        assert process.returncode == 0, said
+        assert "SIGKILL" in said
+        assert self.asked(tmp_path) == 6
+
+    def _made(self, folder: Path) -> bool:
+        with closing(sqlite3.connect(folder / "w" / "arena.db")) as store:
+            return bool(store.execute("SELECT 1 FROM sqlite_master WHERE name = 'responses'").fetchone())
+
+    def test_chat_without_a_template_ends_the_run_with_the_remedy(self, tmp_path: Path) -> None:
+        make_model(tmp_path / "plain", chat=False)
+        done = arena("run", "--models", "hf:plain", *self.FLAGS, "--limit", "2", cwd=tmp_path, timeout=200)
+        assert done.returncode == 2
+        assert "set type: base" in done.stderr
+        assert not (tmp_path / "w").exists()
+        based = arena(
+            "run", "--models", "hf:plain", "--hf-type", "base", *self.FLAGS, "--limit", "2", cwd=tmp_path, timeout=200
+        )
+        assert based.returncode == 0, based.stderr
