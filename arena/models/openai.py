@@ -109,6 +109,11 @@ class OpenAIBackend:
         if ending is not None:
             raise ending
 
+    @property
+    def reached(self) -> bool:
+        """Whether the server has ever answered."""
+        return self._reached
+
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()
@@ -122,9 +127,9 @@ class OpenAIBackend:
         for attempt in itertools.count(1):
             sent = await self._gate.enter(attempt)
             if self._cause is not None:
-                await self._stop(self._cause)
+                await self.stop(self._cause)
             begun = time.monotonic()
-            outcome = await self._attempt(content)
+            outcome = await self.call("/chat/completions", content)
             if isinstance(outcome, bytes):
                 latency = time.monotonic() - begun
                 try:
@@ -135,11 +140,11 @@ class OpenAIBackend:
                     outcome = Failure(status="error:bad_response", message=str(error), then="retry")
             never_there = outcome.unreached and not self._reached and attempt > min(self._spec.retry, _KNOCKS)
             if outcome.then == "stop" or never_there:
-                await self._stop(outcome)
+                await self.stop(outcome)
             if outcome.then == "give_up" or attempt > self._spec.retry:
                 self._lost = self._lost + 1 if outcome.unreached else 0
                 if self._lost > self._spec.max_num_workers:
-                    await self._stop(outcome)
+                    await self.stop(outcome)
                 message = shortened(self.struck(outcome.message), 500)
                 return Response(key=request.key, status=outcome.status, error=message, attempts=attempt)
             self._tell(request, outcome, attempt)
@@ -157,8 +162,13 @@ class OpenAIBackend:
                 "%s: %s does not answer (%s): trying again", self._spec.abbr, shown_url(self._spec.base_url), said
             )
 
-    async def _attempt(self, content: bytes) -> bytes | Failure:
-        """The body of a 200, or what went wrong. The time limit covers all of it: a drip of bytes can't outlast it."""
+    async def call(
+        self, path: str, content: bytes | None = None, content_type: str = "application/json"
+    ) -> bytes | Failure:
+        """One attempt, a POST where there is content, else a GET: the body of a 200, or what went wrong.
+
+        The time limit covers all of it: a drip of bytes can't outlast it.
+        """
         import httpx2
         import openai
 
@@ -166,12 +176,17 @@ class OpenAIBackend:
         try:
             async with asyncio.timeout(self._spec.timeout_s):
                 # Cheaper by a third than `chat.completions`, which transforms what we write and read ourselves.
-                response = await self._client.post(
-                    "/chat/completions",
-                    content=content,
-                    cast_to=httpx2.Response,
-                    options={"follow_redirects": False},
-                )
+                if content is None:
+                    response = await self._client.get(
+                        path, cast_to=httpx2.Response, options={"follow_redirects": False}
+                    )
+                else:
+                    response = await self._client.post(
+                        path,
+                        content=content,
+                        cast_to=httpx2.Response,
+                        options={"follow_redirects": False, "headers": {"Content-Type": content_type}},
+                    )
         except TimeoutError:
             message = f"no complete answer within {self._spec.timeout_s:g} s"
             failure = Failure(status="error:timeout", message=message, then="retry")
@@ -198,7 +213,7 @@ class OpenAIBackend:
             async with asyncio.timeout(wait):
                 await self._halted.wait()
 
-    async def _stop(self, failure: Failure) -> NoReturn:
+    async def stop(self, failure: Failure) -> NoReturn:
         """Ends the model: nothing new is sent, all who wait are woken. Every caller gets the first one's reason."""
         self._cause = self._cause or failure
         self._halted.set()
