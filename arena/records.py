@@ -8,7 +8,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from judge.types import Address, Choice, Exchange, Item, JudgingKind, Judgment, Message, Request, Response, Sampling
+from judge.types import (
+    Address,
+    Choice,
+    Exchange,
+    Image,
+    Item,
+    JudgingKind,
+    Judgment,
+    Message,
+    Request,
+    Response,
+    Sampling,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +116,28 @@ def item_json(item: Item) -> str:
 def read_item(body: str) -> Item:
     raw = json.loads(body)
     raw["choices"] = tuple(Choice(**choice) for choice in raw["choices"])
+    raw["images"] = _images(raw)
     for name in ("turns", "reference", "gold"):
         raw[name] = tuple(raw[name])
     return Item(**raw)
 
 
 def request_json(request: Request) -> str:
-    return json.dumps(
-        {
-            "identity": request.identity,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
-            "sampling": request.sampling.as_json(),
-            "prompt": request.prompt,
-            "sample": request.sample,
-        }
-    )
+    written: dict[str, Any] = {
+        "identity": request.identity,
+        "messages": [_message_json(message) for message in request.messages],
+        "sampling": request.sampling.as_json(),
+        "prompt": request.prompt,
+        "sample": request.sample,
+    }
+    if request.continuation:
+        written["continuation"] = request.continuation
+    return json.dumps(written)
+
+
+def _message_json(message: Message) -> dict[str, Any]:
+    shown = {"images": [asdict(image) for image in message.images]} if message.images else {}
+    return {"role": message.role, "content": message.content, **shown}
 
 
 def read_messages(body: str) -> tuple[Message, ...]:
@@ -127,7 +146,11 @@ def read_messages(body: str) -> tuple[Message, ...]:
 
 
 def _messages(raw: Mapping[str, Any]) -> tuple[Message, ...]:
-    return tuple(Message(m["role"], m["content"]) for m in raw["messages"])
+    return tuple(Message(m["role"], m["content"], _images(m)) for m in raw["messages"])
+
+
+def _images(raw: Mapping[str, Any]) -> tuple[Image, ...]:
+    return tuple(Image(**image) for image in raw.get("images", ()))
 
 
 def read_run(row: sqlite3.Row) -> Run:
@@ -173,6 +196,7 @@ def read_exchange(row: sqlite3.Row) -> Exchange:
         kind=row["kind"],
         prompt=raw["prompt"],
         sample=raw["sample"],
+        continuation=raw.get("continuation", ""),
     )
     return Exchange(request, read_response(row))
 

@@ -23,7 +23,7 @@ from arena.config import ConfigError, RunConfig
 from arena.forecast import Forecast, forecast
 from arena.items import DatasetSpec, load_items
 from arena.models import impediment, open_backend
-from arena.models.spec import HFModel, ModelSpec, RecordedModel
+from arena.models.spec import LocalModel, ModelSpec, RecordedModel
 from arena.pairing import pairs
 from arena.pipeline import Asking, Docket, Plan, is_complete, walk
 from arena.prices import from_tables, priced
@@ -382,7 +382,7 @@ def provenance(run_config: RunConfig, plan: Plan) -> dict[str, Any]:
     names |= {spec.prompt for spec in run_config.datasets if spec.prompt}
     prompts = {p.name: p.hash for name in sorted(names) for p in catalog.language_variants(name).values()}
     return {
-        "versions": versions(local=any(isinstance(m, HFModel) for m in (*run_config.models, *run_config.judges))),
+        "versions": versions(local=any(isinstance(m, LocalModel) for m in (*run_config.models, *run_config.judges))),
         "platform": platform.platform(),
         "prompts": prompts,
         "tasks": {spec.name: task_version(spec, plan.items) for spec in run_config.datasets},

@@ -3,7 +3,7 @@
     python benchmarks/hf_generation.py --prompts 256 --batch-size 16 --rounds 3
 
 Both sides run in turn on the same machine with the same weights (a random Llama, made here), the same prompts, greedy, the
-same most tokens; loading is not counted on either side. Ours runs through `HFBackend` and its worker process, requests
+same most tokens; loading is not counted on either side. Ours runs through `LocalBackend` and its worker process, requests
 trickling in 512 at a time as a run feeds them; the plain loop knows every prompt from the start. Needs `.[hf]`.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from arena.models.hf import HFBackend
+from arena.models.local import LocalBackend
 from arena.models.spec import HFModel
 from judge.types import Address, Message, Request, Response
 from tests.tiny_models import make_model
@@ -104,7 +104,7 @@ class _Plain:
 async def _ours(spec: HFModel, texts: list[str]) -> tuple[float, dict[str, str]]:
     """Seconds from the first request to the last answer, the worker having written some answers before."""
     asker = spec.asker()
-    backend = HFBackend(spec)
+    backend = LocalBackend(spec)
     warm = asyncio.Event()
     window = asyncio.Semaphore(512)
     begun = 0.0

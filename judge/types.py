@@ -37,9 +37,27 @@ def digest(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture that belongs to a question. `sha256` (hex) identifies its bytes; "" where only a URL is known, which then
+    identifies it. `source` is the URL, or the path of the file.
+    """
+
+    source: str
+    sha256: str = ""
+    media_type: str = ""
+
+    @property
+    def identity(self) -> str:
+        return self.sha256 or self.source
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
+    """`images` are shown before the text."""
+
     role: Literal["system", "user", "assistant"]
     content: str
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +73,8 @@ class Item:
     """One question of a dataset.
 
     `turns` are the user's messages; `reference` holds a reference answer for each turn (or is empty), to be shown to a
-    judge; `gold` the accepted exact answers (any one of them is right), compared as `match` says.
+    judge; `gold` the accepted exact answers (any one of them is right), compared as `match` says. `images` belong to the
+    first turn.
     """
 
     dataset: str
@@ -68,6 +87,7 @@ class Item:
     gold: tuple[str, ...] = ()
     match: Literal["", "number", "choice", "text"] = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +131,10 @@ class Address:
 
 @dataclass(frozen=True)
 class Request:
-    """What a model is asked. `identity` says what will answer it (see `Asker`), `prompt` is the hash of the prompt file."""
+    """What a model is asked. `identity` says what will answer it (see `Asker`), `prompt` is the hash of the prompt file.
+
+    Of a "loglikelihood" request the messages are the context, and `continuation` is the text whose likelihood after it is asked.
+    """
 
     model: str
     identity: str
@@ -121,20 +144,28 @@ class Request:
     kind: Kind = "generate"
     prompt: str = ""
     sample: int = 0
+    continuation: str = ""
 
     @cached_property
     def key(self) -> str:
         """A hash of everything that can change the answer: cache, resume and deduplication are this one idea."""
-        return digest(
-            {
-                "kind": self.kind,
-                "identity": self.identity,
-                "messages": [[m.role, m.content] for m in self.messages],
-                "sampling": self.sampling.as_json(),
-                "prompt": self.prompt,
-                "sample": self.sample,
-            }
-        )
+        asked: dict[str, Any] = {
+            "kind": self.kind,
+            "identity": self.identity,
+            "messages": [_spelled(message) for message in self.messages],
+            "sampling": self.sampling.as_json(),
+            "prompt": self.prompt,
+            "sample": self.sample,
+        }
+        if self.continuation:
+            asked["continuation"] = self.continuation
+        return digest(asked)
+
+
+def _spelled(message: Message) -> list[Any]:
+    """A message without images is spelled as before there were any: keys of older stores stay valid."""
+    shown = [[image.identity for image in message.images]] if message.images else []
+    return [message.role, message.content, *shown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +225,11 @@ JUDGEABLE = frozenset({"ok", "truncated"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What came back. An error is a status, never text. Tokens, seconds and cost are None where unknown."""
+    """What came back. An error is a status, never text. Tokens, seconds and cost are None where unknown.
+
+    `logprobs` of a generated text are as its server gave them; of a "loglikelihood" request they are `{"sum": the natural
+    logarithm of the continuation's probability, "tokens": [of each of its tokens], "greedy": whether each was the likeliest}`.
+    """
 
     key: str
     status: str

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 
 from arena.models.seam import Generates
-from arena.models.spec import HFModel, ModelSpec, OpenAIModel, RecordedModel
+from arena.models.spec import LocalModel, ModelSpec, OpenAIModel, RecordedModel
 
 
 def impediment(spec: ModelSpec) -> str | None:
     """What keeps a model from being asked, as far as that is known without asking: a key, a library, a chat template that is
     not there.
     """
-    if isinstance(spec, HFModel):
-        from arena.models.hf import impediment as found_here
+    if isinstance(spec, LocalModel):
+        from arena.models.preflight import impediment as found_here
 
         return found_here(spec)
     if not isinstance(spec, OpenAIModel):
@@ -39,7 +39,7 @@ def open_backend(spec: ModelSpec) -> Generates:
             from arena.models.openai import OpenAIBackend
 
             return OpenAIBackend(spec, os.environ.get(spec.api_key_env))
-        case HFModel():
-            from arena.models.hf import HFBackend
+        case LocalModel():
+            from arena.models.local import LocalBackend
 
-            return HFBackend(spec)
+            return LocalBackend(spec)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, PositiveInt
 
 from arena.declared import Declared
-from judge.types import Sampling
+from judge.types import Asker, Kind, Sampling
 
 
 class ModelDeclaration(Declared):
@@ -28,6 +28,18 @@ class ModelDeclaration(Declared):
     def at_once(self) -> int:
         """How many requests it pays to have under way."""
         return 16
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What it can be asked for."""
+        return frozenset({"generate"})
+
+    def fingerprint(self) -> str:
+        """A hash of everything in the declaration that decides the answers: each backend has its own."""
+        raise NotImplementedError
+
+    def asker(self) -> Asker:
+        return Asker(self.abbr, self.fingerprint(), self.sampling(), self.system_prompt)
 
     def sampling(self) -> Sampling:
         return Sampling(self.temperature, self.top_p, self.max_out_len, self.seed, self.stop)

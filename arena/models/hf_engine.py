@@ -15,10 +15,10 @@ import transformers
 
 from arena.models.batching import Prompt, Room
 from arena.models.chat import without_thinking
-from arena.models.hf import no_template
-from arena.models.hf_worker import OutOfMemory, Refused
 from arena.models.local_spec import HFModel
+from arena.models.preflight import no_template
 from arena.models.weights import hub_commit
+from arena.models.worker import LoadFailed, OutOfMemory, Refused
 
 DEFAULT_MAX_OUT_LEN = 1024
 _CPU_ROOM = Room(rows=16, tokens=16_384)
@@ -26,14 +26,6 @@ _GPU_ROOM = Room(rows=256, tokens=16_384, learns=True)
 _DRAWN = ("temperature", "top_p", "top_k", "min_p")
 # What transformers would apply when it draws; drawing is done here, row by row.
 _NEUTRAL = (*_DRAWN, "typical_p", "epsilon_cutoff", "eta_cutoff", "max_new_tokens", "max_length", "min_length", "top_h")
-
-
-class LoadFailed(Exception):
-    """The model can't answer anything; the message tells the remedy."""
-
-    def __init__(self, status: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Engine:

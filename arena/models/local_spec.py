@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from arena.declared import Declared
 from arena.models.declaration import ModelDeclaration, plain_json
 from arena.models.weights import weights_digest
 from arena.nearest import nearest
-from judge.types import Asker, digest
+from judge.types import Kind, digest
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Raised when the same declaration and weights would be answered for otherwise than before.
@@ -46,47 +46,31 @@ class RunCfg(Declared):
     )
 
 
-class HFModel(ModelDeclaration):
-    """A model that `transformers` runs in a process of its own on this machine."""
+class LocalModel(ModelDeclaration):
+    """A model whose weights run in a worker process on this machine, whatever the engine."""
 
-    backend: Literal["hf"] = "hf"
     type: Literal["base", "chat"] = Field(default="chat", description="chat asks by the tokenizer's chat template")
     path: str = Field(min_length=1, description="a folder, or a name on the Hugging Face hub")
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     tokenizer_path: str | None = None
-    tokenizer_kwargs: dict[str, Any] = Field(default_factory=dict)
-    peft_path: str | None = Field(default=None, description="an adapter")
-    peft_kwargs: dict[str, Any] = Field(default_factory=dict)
     generation_kwargs: dict[str, Any] = Field(default_factory=dict)
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     trust_remote_code: bool = Field(default=False, description="run the Python that comes with the weights")
     max_seq_len: PositiveInt | None = Field(default=None, description="most tokens of question and answer together")
     min_out_len: NonNegativeInt = Field(default=0, description="fewest tokens of an answer")
-    batch_size: PositiveInt | Literal["auto"] = "auto"
     run_cfg: RunCfg = RunCfg()
-    pad_token_id: NonNegativeInt | None = None
     retry: NonNegativeInt = Field(default=1, description="further attempts after the worker died")
 
     @model_validator(mode="before")
     @classmethod
-    def _opencompass_words(cls, values: Any) -> Any:
-        """`stop_words` is `stop`, and `torch_dtype` among the model's own settings is `dtype`."""
-        if not isinstance(values, dict):
-            return values
-        values = dict(values)
-        if "stop_words" in values:
+    def _stop_words(cls, values: Any) -> Any:
+        """`stop_words` is OpenCompass's word for `stop`."""
+        if isinstance(values, dict) and "stop_words" in values:
             if "stop" in values:
                 raise ValueError("'stop' and 'stop_words' are two words for one thing: give one of them")
+            values = dict(values)
             values["stop"] = values.pop("stop_words")
-        kwargs = values.get("model_kwargs")
-        if isinstance(kwargs, dict) and ("torch_dtype" in kwargs or "dtype" in kwargs):
-            kwargs = dict(kwargs)
-            given = [kwargs.pop(name) for name in ("torch_dtype", "dtype") if name in kwargs]
-            if len(given) > 1 or "dtype" in values:
-                raise ValueError("the dtype is given twice: write dtype, and leave it out of model_kwargs")
-            values["dtype"] = given[0].removeprefix("torch.") if isinstance(given[0], str) else given[0]
-            values["model_kwargs"] = kwargs
         return values
 
     @field_validator("stop", mode="before")
@@ -101,9 +85,67 @@ class HFModel(ModelDeclaration):
             raise ValueError("holds an empty text, which would end every answer at once: take it out")
         return stop
 
-    @field_validator("model_kwargs", "tokenizer_kwargs", "peft_kwargs", "generation_kwargs", "chat_template_kwargs")
+    @field_validator("model_kwargs", "generation_kwargs", "chat_template_kwargs")
     @classmethod
     def _plain(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return plain_json(values)
+
+    @field_validator("path", "tokenizer_path")
+    @classmethod
+    def _folder_or_name(cls, path: str | None) -> str | None:
+        return None if path is None else folder_or_name(path)
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        if self.max_out_len is not None and self.min_out_len > self.max_out_len:
+            raise ValueError(f"min_out_len {self.min_out_len} is more than max_out_len {self.max_out_len}")
+        return self
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        return frozenset({"generate", "loglikelihood"})
+
+
+def folder_or_name(path: str) -> str:
+    """A folder as an absolute path, a name as it stands; what can only be a folder must be one. Raises ValueError."""
+    here = os.path.expanduser(path)
+    if os.path.isdir(here):
+        return str(Path(here).resolve())
+    if _HUB_NAME.fullmatch(path):
+        return path
+    raise ValueError("no such folder, and no name on the Hugging Face hub such as NAME or OWNER/NAME")
+
+
+class HFModel(LocalModel):
+    """A model that `transformers` runs in a process of its own on this machine."""
+
+    backend: Literal["hf"] = "hf"
+    tokenizer_kwargs: dict[str, Any] = Field(default_factory=dict)
+    peft_path: str | None = Field(default=None, description="an adapter")
+    peft_kwargs: dict[str, Any] = Field(default_factory=dict)
+    batch_size: PositiveInt | Literal["auto"] = "auto"
+    pad_token_id: NonNegativeInt | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dtype_of_its_own(cls, values: Any) -> Any:
+        """`torch_dtype` among the model's own settings is `dtype`."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        kwargs = values.get("model_kwargs")
+        if isinstance(kwargs, dict) and ("torch_dtype" in kwargs or "dtype" in kwargs):
+            kwargs = dict(kwargs)
+            given = [kwargs.pop(name) for name in ("torch_dtype", "dtype") if name in kwargs]
+            if len(given) > 1 or "dtype" in values:
+                raise ValueError("the dtype is given twice: write dtype, and leave it out of model_kwargs")
+            values["dtype"] = given[0].removeprefix("torch.") if isinstance(given[0], str) else given[0]
+            values["model_kwargs"] = kwargs
+        return values
+
+    @field_validator("tokenizer_kwargs", "peft_kwargs")
+    @classmethod
+    def _plain_too(cls, values: dict[str, Any]) -> dict[str, Any]:
         return plain_json(values)
 
     @field_validator("model_kwargs", "tokenizer_kwargs")
@@ -130,23 +172,13 @@ class HFModel(ModelDeclaration):
                 raise ValueError(f"{name!r} is a number from 0 up, not {value!r}")
         return values
 
-    @field_validator("path", "tokenizer_path", "peft_path")
+    @field_validator("peft_path")
     @classmethod
-    def _folder_or_name(cls, path: str | None) -> str | None:
-        """A folder as an absolute path, a name as it stands; what can only be a folder must be one."""
-        if path is None:
-            return None
-        here = os.path.expanduser(path)
-        if os.path.isdir(here):
-            return str(Path(here).resolve())
-        if _HUB_NAME.fullmatch(path):
-            return path
-        raise ValueError("no such folder, and no name on the Hugging Face hub such as NAME or OWNER/NAME")
+    def _adapter(cls, path: str | None) -> str | None:
+        return None if path is None else folder_or_name(path)
 
     @model_validator(mode="after")
-    def _lengths_agree(self) -> HFModel:
-        if self.max_out_len is not None and self.min_out_len > self.max_out_len:
-            raise ValueError(f"min_out_len {self.min_out_len} is more than max_out_len {self.max_out_len}")
+    def _adapter_named(self) -> Self:
         if self.peft_kwargs and self.peft_path is None:
             raise ValueError("peft_kwargs without peft_path: name the adapter")
         return self
@@ -182,6 +214,3 @@ class HFModel(ModelDeclaration):
                 "pad_token_id": self.pad_token_id,
             }
         )
-
-    def asker(self) -> Asker:
-        return Asker(self.abbr, self.fingerprint(), self.sampling(), self.system_prompt)

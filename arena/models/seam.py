@@ -1,8 +1,9 @@
 """The seam between the line and whatever answers: one small protocol, and the errors that cross it.
 
 A model takes a stream of requests that is fed while the run goes on and yields a response for each as it finishes, in any
-order, with its `key`. Concurrency, threads and batches hide behind it. A failure is a response with an "error:<class>"
-status; `ModelStopped` ends the model for this run (a wrong key, an unknown model id), with the remedy.
+order, with its `key`. One that can score likelihoods too (its declaration's `kinds` say so) takes both kinds of request in
+one stream, so that they share its batches. Concurrency, threads and batches hide behind it. A failure is a response with an
+"error:<class>" status; `ModelStopped` ends the model for this run (a wrong key, an unknown model id), with the remedy.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class ModelStopped(Exception):
 
 
 class Generates(Protocol):
-    """A model that writes."""
+    """A model that writes, and may say how likely a text is."""
 
     def generate(self, requests: AsyncIterator[Request]) -> AsyncIterator[Response]:
         """One response for every request, as they finish. May raise ModelStopped; requests still open then have no response."""

@@ -15,6 +15,7 @@ from arena.declared import Declared
 from arena.jsonl import BadFile
 from arena.models.declaration import ModelDeclaration, plain_json
 from arena.models.local_spec import HFModel as HFModel
+from arena.models.local_spec import LocalModel as LocalModel
 from arena.recordings.reading import Format, files_of
 from judge.types import Asker, digest
 
@@ -142,9 +143,6 @@ class OpenAIModel(ModelDeclaration):
                 "logprobs": self.logprobs,
             }
         )
-
-    def asker(self) -> Asker:
-        return Asker(self.abbr, self.fingerprint(), self.sampling(), self.system_prompt)
 
 
 class RecordedModel(ModelDeclaration):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.records import decode, encode, item_json, read_item, request_json
-from judge.types import Address, Choice, Item, Message, Request, Sampling
+from arena.records import decode, encode, item_json, read_item, read_messages, request_json
+from judge.types import Address, Choice, Image, Item, Message, Request, Sampling
 
 RAW = st.text(st.characters(exclude_categories=()), max_size=6) | st.sampled_from(
     ["", "\x00", "a\x00b", "\ud83d", "\ud83d\ude00", "NA", "None", "null", "007", "=1+1", "x'00'", "\u2028", "\ufeff"]
@@ -24,6 +24,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
     max_leaves=6,
 )
+IMAGES = st.lists(st.builds(Image, TEXT, TEXT, TEXT), max_size=2).map(tuple)
 ITEM = st.builds(
     Item,
     dataset=TEXT,
@@ -36,6 +37,7 @@ ITEM = st.builds(
     gold=TEXTS,
     match=st.sampled_from(["", "number", "choice", "text"]),
     metadata=st.dictionaries(TEXT, JSON, max_size=2),
+    images=IMAGES,
 )
 
 
@@ -66,7 +68,7 @@ def test_an_item_comes_back_equal(item: Item) -> None:
     assert body.isascii()
     found = read_item(body)
     assert found == item
-    for name in ("turns", "reference", "choices", "gold"):
+    for name in ("turns", "reference", "choices", "gold", "images"):
         assert type(getattr(found, name)) is tuple
 
 
@@ -76,22 +78,27 @@ def test_an_item_with_a_number_that_json_lacks_is_refused() -> None:
 
 
 @given(
-    st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), TEXT), max_size=3).map(tuple),
+    st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), TEXT, IMAGES), max_size=3).map(tuple),
     st.builds(Sampling, temperature=st.none() | st.floats(0, 2), seed=st.none() | st.integers(), stop=TEXTS),
     TEXT,
+    TEXT,
 )
-def test_a_request_is_kept_with_all_its_key_is_made_of(messages: Any, sampling: Sampling, prompt: str) -> None:
-    request = Request("m", "identity", messages, sampling, Address("d", "i", "answer", ("m",)), prompt=prompt, sample=2)
+def test_a_request_is_kept_with_all_its_key_is_made_of(
+    messages: Any, sampling: Sampling, prompt: str, continuation: str
+) -> None:
+    address = Address("d", "i", "answer", ("m",))
+    request = Request("m", "identity", messages, sampling, address, prompt=prompt, sample=2, continuation=continuation)
     text = request_json(request)
     assert text.isascii()
     raw = json.loads(text)
     again = Request(
         model="other",
         identity=raw["identity"],
-        messages=tuple(Message(**message) for message in raw["messages"]),
+        messages=read_messages(text),
         sampling=Sampling(**{**raw["sampling"], "stop": tuple(raw["sampling"]["stop"])}),
         address=request.address,
         prompt=raw["prompt"],
         sample=raw["sample"],
+        continuation=raw.get("continuation", ""),
     )
     assert again.key == request.key

@@ -20,6 +20,7 @@ from judge.types import (
     Answer,
     Asker,
     Case,
+    Image,
     Judgment,
     Message,
     Request,
@@ -43,7 +44,10 @@ SAMPLING = st.builds(
     seed=st.none() | st.integers(-(2**63), 2**63),
     stop=st.lists(TEXT, max_size=3).map(tuple),
 )
-MESSAGES = st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), TEXT), max_size=4).map(tuple)
+IMAGES = st.lists(st.builds(Image, TEXT.filter(bool)), max_size=2).map(tuple)
+MESSAGES = st.lists(
+    st.builds(Message, st.sampled_from(["system", "user", "assistant"]), TEXT, st.just(()) | IMAGES), max_size=4
+).map(tuple)
 ADDRESS = st.builds(
     Address, TEXT, TEXT, st.sampled_from(["answer", "grade", "pairwise"]), st.lists(TEXT, max_size=2).map(tuple)
 )
@@ -57,6 +61,7 @@ REQUEST = st.builds(
     kind=st.sampled_from(["generate", "loglikelihood"]),
     prompt=TEXT,
     sample=st.integers(0, 5),
+    continuation=st.just("") | TEXT,
 )
 
 
@@ -76,6 +81,7 @@ class TestKey:
             "kind": st.sampled_from(["generate", "loglikelihood"]),
             "prompt": TEXT,
             "sample": st.integers(0, 5),
+            "continuation": TEXT,
         }
         parts: dict[str, st.SearchStrategy[Any]] = {
             "temperature": NUMBER,
@@ -104,11 +110,18 @@ class TestKey:
             ((Message("user", "\ud83d"),), (Message("user", "\\ud83d"),)),
             ((Message("user", "\ud83d\ude00"),), (Message("user", "\ud83d"), Message("user", "\ude00"))),
             ((), (Message("user", ""),)),
+            ((Message("user", "", (Image("a.png"),)),), (Message("user", ""),)),
+            ((Message("user", "", (Image("a.png"),)),), (Message("user", "", (Image("b.png"),)),)),
         ],
     )
     def test_messages_do_not_run_together(self, one: tuple[Message, ...], other: tuple[Message, ...]) -> None:
         made = Request("m", "i", one, Sampling(), Address("d", "i", "answer", ("m",)))
         assert made.key != replace(made, messages=other).key
+
+    def test_an_image_is_its_bytes_wherever_they_lie(self) -> None:
+        here, there = (Message("user", "?", (Image(path, sha256="ab"),)) for path in ("a.png", "/moved/b.png"))
+        made = Request("m", "i", (here,), Sampling(), Address("d", "i", "answer", ("m",)))
+        assert made.key == replace(made, messages=(there,)).key
 
     def test_zero_is_one_temperature(self) -> None:
         made = Request("m", "i", (), Sampling(temperature=0), Address("d", "i", "answer", ("m",)))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.models.batching import Prompt, Room, next_batch, width
-from arena.models.hf_worker import OutOfMemory, Refused, serve
+from arena.models.worker import OutOfMemory, Refused, serve
 
 
 def prompt(key: str, length: int, max_new: int = 10, **more: Any) -> Prompt:

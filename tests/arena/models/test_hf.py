@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from arena.models.hf import HFBackend
+from arena.models.local import LocalBackend
 from arena.models.seam import ModelStopped
 from arena.models.spec import HFModel
 from judge.types import Address, Message, Request, Response
@@ -89,15 +89,15 @@ class Run:
         self,
         spec: HFModel,
         asked: list[Request],
-        during: Callable[[HFBackend, list[Response]], None] = lambda backend, responses: None,
+        during: Callable[[LocalBackend, list[Response]], None] = lambda backend, responses: None,
     ) -> None:
         self.responses: list[Response] = []
         self.stopped: ModelStopped | None = None
         self.pids: set[int | None] = set()
-        asyncio.run(self._run(HFBackend(spec), asked, during))
+        asyncio.run(self._run(LocalBackend(spec), asked, during))
         self.by_key = {response.key: response for response in self.responses}
 
-    async def _run(self, backend: HFBackend, asked: list[Request], during: Any) -> None:
+    async def _run(self, backend: LocalBackend, asked: list[Request], during: Any) -> None:
         async def trickling() -> AsyncIterator[Request]:
             for number, request in enumerate(asked):
                 if number % 10 == 9:
@@ -264,7 +264,7 @@ class TestEnds:
 
     def test_too_long_a_prompt_is_an_overflow_and_room_limits_the_answer(self, chat: Path) -> None:
         from arena.models.hf_engine import Engine
-        from arena.models.hf_worker import Refused
+        from arena.models.worker import Refused
 
         spec = declared(chat, max_seq_len=40)
         engine = Engine(spec)
@@ -390,7 +390,7 @@ class TestTheProcess:
     def test_a_killed_worker_is_replaced_and_nothing_is_lost(self, chat: Path) -> None:
         killed: list[int] = []
 
-        def kill_once(backend: HFBackend, responses: list[Response]) -> None:
+        def kill_once(backend: LocalBackend, responses: list[Response]) -> None:
             if not killed and backend.pid is not None:
                 killed.append(backend.pid)
                 os.kill(backend.pid, signal.SIGKILL)
@@ -404,7 +404,7 @@ class TestTheProcess:
         assert not alive(killed[0])
 
     def test_what_kills_every_worker_fails_with_its_exit_code(self, chat: Path) -> None:
-        def kill(backend: HFBackend, responses: list[Response]) -> None:
+        def kill(backend: LocalBackend, responses: list[Response]) -> None:
             if backend.pid is not None and len(responses) < 9 and not any(r.failed for r in responses):
                 os.kill(backend.pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""The process in which a transformers model lives: JSON lines in, JSON lines out, until its standard input ends.
+"""The process in which a local model lives: JSON lines in, JSON lines out, until its standard input ends.
 
 In: first the declaration, then requests. Out: `{"ready": ...}` or `{"failed": status, "error": ...}`, then for each batch
 `{"begun": [keys]}` and a response for each key. Standard output belongs to these lines: what libraries print goes to
@@ -32,6 +32,14 @@ class OutOfMemory(Exception):
     """A batch did not fit."""
 
 
+class LoadFailed(Exception):
+    """The model can't answer anything; the message tells the remedy."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Refused(Exception):
     """A request that can't be put to the model; `status` is "overflow" or "error:<class>"."""
 
@@ -63,13 +71,13 @@ def main() -> None:
 
     spec = HFModel.model_validate_json(frames.readline())
     try:
-        from arena.models.hf_engine import Engine, LoadFailed
+        from arena.models.hf_engine import Engine
+
+        engine = Engine(spec)
     except ImportError as error:
         missing = f"model {spec.abbr!r}: backend hf needs torch and transformers ({error}): pip install 'arena[hf]'"
         send({"failed": "error:setup", "error": missing})
         return
-    try:
-        engine = Engine(spec)
     except LoadFailed as failed:
         send({"failed": failed.status, "error": str(failed)})
         return

@@ -1,4 +1,5 @@
-"""A transformers model as a backend: one worker process, loaded at the first request and fed until there are no more.
+"""A model that runs on this machine as a backend: one worker process, loaded at the first request and fed until there are no
+more. Which engine runs the model is the worker's to know.
 
 The worker is a program of its own rather than a `multiprocessing` child, which would run the caller's main module again:
 a script without `if __name__ == "__main__"` may call `arena.run.execute`. This process imports no torch.
@@ -16,56 +17,19 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import IO, Any
 
 from arena.models.gpus import Gpus
-from arena.models.local_spec import HFModel
+from arena.models.local_spec import LocalModel
 from arena.models.retry import shortened
 from arena.models.seam import ModelStopped
 from judge.types import Request, Response
 
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from arena.models.hf_worker import main; main()"
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from arena.models.worker import main; main()"
 _LONGEST_LINE = 2**28
 _CLOSING_S = 10.0
 _GPUS = Gpus()
 _log = logging.getLogger(__name__)
-
-
-def impediment(spec: HFModel) -> str | None:
-    """What keeps a model from being asked, as far as its files tell without loading it."""
-    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
-    missing += ["peft"] if spec.peft_path is not None and find_spec("peft") is None else []
-    if missing:
-        return f"model {spec.abbr!r}: not installed: {', '.join(missing)}: pip install 'arena[hf]'"
-    folder = Path(spec.path)
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        return f"model {spec.abbr!r}: {folder} holds no config.json: name the folder that save_pretrained wrote"
-    if spec.type == "chat" and _has_no_template(spec):
-        return no_template(spec.abbr)
-    return None
-
-
-def _has_no_template(spec: HFModel) -> bool:
-    """Whether a local tokenizer surely has no chat template: nothing is known of one on the hub, or with code of its own."""
-    folder = Path(spec.tokenizer_path or spec.path)
-    config = folder / "tokenizer_config.json"
-    if "chat_template" in spec.tokenizer_kwargs or not config.is_file():
-        return False
-    if any(folder.glob("chat_template*")) or any(folder.glob("additional_chat_templates/*")):
-        return False
-    try:
-        declared = json.loads(config.read_text("utf-8"))
-    except ValueError:
-        return False
-    return isinstance(declared, dict) and not {"chat_template", "auto_map"} & set(declared)
-
-
-def no_template(abbr: str) -> str:
-    """What to do about a tokenizer without a chat template."""
-    remedy = "set type: base (--hf-type base), or give one in tokenizer_kwargs: {chat_template: ...}"
-    return f"model {abbr!r}: its tokenizer has no chat template: {remedy}"
 
 
 @dataclass(slots=True)
@@ -120,10 +84,10 @@ class _Worker:
         return shortened(next((line for line in reversed(lines) if line.strip()), ""), 300)
 
 
-class HFBackend:
+class LocalBackend:
     """`arena.models.seam.Generates` for a declaration. The process starts with the first request and ends with `generate`."""
 
-    def __init__(self, spec: HFModel) -> None:
+    def __init__(self, spec: LocalModel) -> None:
         self._spec = spec
         self._open: dict[str, _Open] = {}
         self._fed = False
