@@ -33,7 +33,8 @@ def parse(text: str) -> Any:
             text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
         )
     except json.JSONDecodeError as error:
-        raise BadLine(f"no valid JSON: {error.msg} at character {error.pos + 1}") from None
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise BadLine(f"no valid JSON: {error.msg} at {line}character {error.colno}") from None
     except RecursionError:
         raise BadLine("nested too deeply") from None
 

@@ -283,9 +283,14 @@ def _match_recordings(
     items: Sequence[Item],
     announce: Callable[[str], None],
 ) -> None:
-    """Tells which recorded candidates answer only a part of the items. Raises BadFile for one that answers none."""
+    """Tells which recorded candidates answer only a part of the items. Raises BadFile for one that answers none, and for
+    recordings that don't say which dataset they mean.
+    """
     from arena.models.recorded import RecordedBackend, coverage_note
 
+    for line in lines.values():
+        if isinstance(line.backend, RecordedBackend):
+            line.backend.check_ids(items)
     for spec in run_config.models:
         backend = lines[spec.abbr].backend
         if isinstance(backend, RecordedBackend) and (note := coverage_note(backend, backend.match(everything, items))):

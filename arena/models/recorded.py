@@ -4,7 +4,8 @@ patched for them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from arena.jsonl import BadFile
 from arena.recordings.matching import Questions
 from arena.recordings.reading import Format, read_recording
 from arena.recordings.record import Record
-from judge.types import Address, Item, Request, Response
+from judge.types import JUDGEABLE, Address, Item, Request, Response
 
 _Place = tuple[str | None, str, str, tuple[str, ...]]
 _MOST_PROBLEMS = 20
@@ -20,20 +21,26 @@ _MOST_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many of a run's items have a recorded answer, and how many of the recorded answers belong to one of them."""
+    """How many of a run's items have a recorded answer, and how many of the recorded answers belong to one of them.
+
+    Items are named DATASET/ID. Those in `broken_off` have an answer to their first turn and not to their last; `beyond` counts
+    the answers with more turns than their item, whose rest nobody asks for.
+    """
 
     items: int
     answered: int
     answers: int
     used: int
     missing: tuple[str, ...]
+    broken_off: tuple[str, ...] = ()
+    beyond: int = 0
 
 
 class RecordedBackend:
     """Looks up what each request is about. A request without a line fails with the place where it was looked for."""
 
     def __init__(self, name: str, paths: Sequence[Path], form: Format | None = None) -> None:
-        """Reads the files. Raises BadFile with every bad line."""
+        """Reads the files. Raises BadFile with every bad line, and where they hold nothing."""
         self.name = name
         self.paths = tuple(paths)
         self._lines: dict[_Place, Record] = {}
@@ -54,6 +61,8 @@ class RecordedBackend:
             problems.append(
                 f"{self._files()}: holds answers of {len(models)} models ({told}): split it, a file a model"
             )
+        if not (problems or self._lines or self._unplaced):
+            problems.append(f"{self._files()}: holds no answers")
         self._raise(problems)
 
     def _place(self, place: str, record: Record) -> list[str]:
@@ -86,19 +95,61 @@ class RecordedBackend:
         `items` are all the datasets hold (a question among the worked examples of another is told from it by that),
         `asked` those that the run asks. Raises BadFile where one item is answered twice, differently.
         """
-        questions = Questions(items)
         unplaced, self._unplaced = self._unplaced, []
-        problems = []
-        for place, record in unplaced:
-            for item in questions.of(record):
-                problems += self._keep((item.dataset, item.id, "answer", ()), place, record)
-        self._raise(problems)
+        self._raise(self._placed(unplaced, Questions(items)))
         asked = items if asked is None else asked
-        used = {id(self._answer(item)) for item in asked if self._answer(item) is not None}
-        missing = tuple(f"{item.dataset}/{item.id}" for item in asked if self._answer(item) is None)
+        found = [(item, self._answer(item)) for item in asked]
+        answered = [(item, record) for item, record in found if record is not None]
+        missing = tuple(_name(item) for item, record in found if record is None)
         placed = {id(record) for record in self._lines.values() if record.role == "answer"}
-        answers = len(placed | {id(record) for _, record in unplaced})
-        return Coverage(len(asked), len(asked) - len(missing), answers, len(used), missing)
+        return Coverage(
+            items=len(found),
+            answered=len(answered),
+            answers=len(placed | {id(record) for _, record in unplaced}),
+            used=len({id(record) for _, record in answered}),
+            missing=missing,
+            broken_off=tuple(_name(item) for item, record in answered if _breaks_off(item, record)),
+            beyond=sum(len(record.texts) > len(item.turns) for item, record in answered),
+        )
+
+    def _placed(self, unplaced: Sequence[tuple[str, Record]], questions: Questions) -> list[str]:
+        """Keeps answers under the items they belong to; what is wrong with them."""
+        problems: list[str] = []
+        theirs = [(place, record, questions.of(record)) for place, record in unplaced]
+        twins = Counter(tuple(map(_name, items)) for _, _, items in theirs)
+        given: Counter[tuple[str, ...]] = Counter()
+        for place, record, items in theirs:
+            names = tuple(map(_name, items))
+            if len({item.dataset for item in items}) < len(items):
+                if len({item.choices for item in items}) > 1:
+                    told = "have the same question and other choices, and nothing tells which is answered here"
+                    problems.append(f"{place}: {' and '.join(names[:3])} {told}: give ids (format arena or csv)")
+                    continue
+                if twins[names] == len(names):
+                    # As many answers as there are items with this one question: each has its own.
+                    items = items[given[names] : given[names] + 1]
+                    given[names] += 1
+            for item in items:
+                if record.file and len(record.texts) > len(item.turns) == 1:
+                    told = f"{len(record.texts)} predictions for the one turn of {_name(item)}"
+                    problems.append(f"{place}: {told}: keep one of them")
+                else:
+                    problems += self._keep((item.dataset, item.id, "answer", ()), place, record)
+        return problems
+
+    def check_ids(self, items: Iterable[Item]) -> None:
+        """Raises BadFile for a line without a dataset whose id stands in several of the run's: it would answer for them all."""
+        homes: dict[str, set[str]] = {}
+        for item in items:
+            homes.setdefault(item.id, set()).add(item.dataset)
+        problems = []
+        for (dataset, item_id, role, models), place in self._read_at.items():
+            served = homes.get(item_id, set()) if dataset is None else set()
+            served = {one for one in served if (one, item_id, role, models) not in self._lines}
+            if len(served) > 1:
+                told = f"item {item_id!r} stands in the datasets {' and '.join(sorted(served))}"
+                problems.append(f"{place}: {told}: say which with 'dataset', or run them one by one")
+        self._raise(problems)
 
     def _answer(self, item: Item) -> Record | None:
         anywhere = self._lines.get((None, item.id, "answer", ()))
@@ -132,9 +183,7 @@ class RecordedBackend:
 
 
 def coverage_note(backend: RecordedBackend, coverage: Coverage) -> str:
-    """One sentence where a recording answers only a part of the items, else "". Raises BadFile where it answers none."""
-    if coverage.answered == coverage.items:
-        return ""
+    """One sentence where a recording and the items don't cover each other, else "". Raises BadFile where it answers none."""
     if not coverage.answered:
         files = " or ".join(map(str, backend.paths))
         raise BadFile(
@@ -144,14 +193,31 @@ def coverage_note(backend: RecordedBackend, coverage: Coverage) -> str:
             ]
         )
     names = " or ".join(path.name for path in backend.paths)
-    shown = ", ".join(coverage.missing[:3])
-    more = f" and {len(coverage.missing) - 3} more" if len(coverage.missing) > 3 else ""
-    spare = coverage.answers - coverage.used
-    unused = f"; {spare} of its {coverage.answers} answers belong to no item of this run" if spare else ""
-    return (
-        f"{backend.name}: {coverage.answered} of {coverage.items} items have an answer in {names}{unused}; "
-        f"without one: {shown}{more}"
-    )
+    told = []
+    if coverage.missing:
+        told.append(f"{coverage.answered} of {coverage.items} items have an answer in {names}")
+        if spare := coverage.answers - coverage.used:
+            told.append(f"{spare} of its {coverage.answers} answers belong to no item of this run")
+        told.append(f"without one: {_few(coverage.missing)}")
+    if coverage.broken_off:
+        told.append(f"answered in their first turns only: {_few(coverage.broken_off)}")
+    if coverage.beyond:
+        told.append(f"{coverage.beyond} answers in {names} have more turns than their items: the rest is not read")
+    return f"{backend.name}: {'; '.join(told)}" if told else ""
+
+
+def _breaks_off(item: Item, record: Record) -> bool:
+    """Whether a next turn will be asked for that isn't there: after a withheld or an empty answer none is."""
+    goes_on = record.texts[-1].strip() != "" and (record.status or "ok") in JUDGEABLE
+    return goes_on and len(record.texts) < len(item.turns)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _name(item: Item) -> str:
+    return f"{item.dataset}/{item.id}"
 
 
 def _describe(where: Address, record: Record | None) -> str:

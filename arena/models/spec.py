@@ -16,7 +16,7 @@ from arena.jsonl import BadFile
 from arena.models.declaration import ModelDeclaration, plain_json
 from arena.models.local_spec import HFModel as HFModel
 from arena.models.local_spec import LocalModel as LocalModel
-from arena.recordings.reading import Format, files_of
+from arena.recordings.reading import Format, files_of, sniffed
 from judge.types import Asker, digest
 
 # A header or a query parameter of such a name holds a secret.
@@ -169,11 +169,15 @@ class RecordedModel(ModelDeclaration):
         return tuple(path.resolve() for path in paths)
 
     def fingerprint(self) -> str:
-        """The bytes of the files: a changed recording is another model."""
+        """The bytes of the files: a changed recording is another model. So is a file of predictions under another name, which
+        says what dataset its ids are of.
+        """
         contents = []
         for path in (file for given in self.path for file in files_of(given)):
             with path.open("rb") as handle:
                 contents.append(hashlib.file_digest(handle, "sha256").hexdigest())
+            if (self.format or sniffed(path)) == "opencompass":
+                contents.append(path.stem)
         told = {"format": self.format} if self.format else {}
         return digest({"backend": self.backend, "content": contents, "revision": self.revision, **told})
 

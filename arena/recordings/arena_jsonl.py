@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 from arena.jsonl import BadLine
@@ -17,13 +18,13 @@ _KEYS = {"item", "dataset", "role", "turns", "text", "candidates"}
 def record(raw: dict[str, Any]) -> Record:
     """The record of a line. Raises BadLine."""
     if set(raw) - _KEYS:
-        raise BadLine(f"unknown keys {sorted(set(raw) - _KEYS)}; a line has {sorted(_KEYS)}")
+        raise BadLine(f"unknown keys {reprlib.repr(sorted(set(raw) - _KEYS))}; a line has {sorted(_KEYS)}")
     item, dataset = identity(raw, "item"), raw.get("dataset")
     if dataset is not None and not isinstance(dataset, str):
-        raise BadLine(f"'dataset' is a name, not {dataset!r}")
+        raise BadLine(f"'dataset' is a name, not {reprlib.repr(dataset)}")
     role = raw.get("role", "answer")
     if role not in ("answer", "grade", "pairwise"):
-        raise BadLine(f"'role' is 'answer', 'grade' or 'pairwise', not {role!r}")
+        raise BadLine(f"'role' is 'answer', 'grade' or 'pairwise', not {reprlib.repr(role)}")
     turns = raw.get("turns", [raw.get("text")])
     texts = isinstance(turns, list) and turns and all(isinstance(turn, str) for turn in turns)
     if ("turns" in raw) == ("text" in raw) or not texts:
@@ -31,5 +32,6 @@ def record(raw: dict[str, Any]) -> Record:
     candidates = raw.get("candidates", [])
     wanted = {"answer": 0, "grade": 1, "pairwise": 2}[role]
     if not isinstance(candidates, list) or len(candidates) != wanted or not all(isinstance(c, str) for c in candidates):
-        raise BadLine(f"role {role!r} goes with {wanted} names under 'candidates', not {candidates!r}")
+        shown = reprlib.repr(candidates)
+        raise BadLine(f"role {role!r} goes with {wanted} names under 'candidates', not {shown}")
     return Record(texts=tuple(turns), item=item, dataset=dataset, role=role, candidates=tuple(candidates))

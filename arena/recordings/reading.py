@@ -12,6 +12,14 @@ from arena.recordings.record import Record
 
 Format = Literal["arena", "alpaca_eval", "fastchat", "opencompass", "csv"]
 
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip, or a workbook",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+}
+
 Placed = tuple[str, Record | BadLine]
 """A place ("file:line", "file: output 3") and what stands there."""
 
@@ -47,30 +55,39 @@ def read_recording(path: Path, form: Format | None = None) -> Iterator[Placed]:
 
 def sniffed(path: Path) -> Format:
     """The format, by content. What is like none is read as ours, so that its errors are told line by line."""
-    try:
-        with path.open("rb") as handle:
-            first = handle.readline().decode("utf-8-sig", "replace").strip()
-    except OSError as error:
-        raise BadFile([f"{path}: can't be read: {error.strerror}"]) from None
+    first = _first_line(path)
     if first.startswith("["):
         return "alpaca_eval" if first == "[" or first.startswith("[{") or path.suffix == ".json" else "arena"
     if first.startswith("{"):
-        return _of_object(first)
+        return _of_object(first, path.suffix == ".json")
     return "csv" if path.suffix == ".csv" or table.is_table(first) else "arena"
 
 
-def _of_object(first: str) -> Format:
+def _first_line(path: Path) -> str:
+    """The first line that holds something, "" where none does. Raises BadFile."""
+    try:
+        with path.open("rb") as handle:
+            start = next((line for line in handle if line.strip()), b"")
+    except OSError as error:
+        raise BadFile([f"{path}: can't be read: {error.strerror}"]) from None
+    for magic, name in _PACKED.items():
+        if start.startswith(magic):
+            raise BadFile([f"{path}: a packed file ({name}): unpack it, save a workbook as CSV"])
+    return start.decode("utf-8-sig", "replace").strip()
+
+
+def _of_object(first: str, whole: bool) -> Format:
+    """What begins with an object. `whole`: the file is said to be one JSON value, not a line each."""
     if first == "{":
         return "opencompass"
     try:
         value = parse(first)
     except BadLine:
-        return "arena"
+        return "opencompass" if whole else "arena"
     if "item" not in value and ("question_id" in value or "uid" in value):
         return "fastchat"
-    if value and all(isinstance(one, dict) and "prediction" in one for one in value.values()):
-        return "opencompass"
-    return "arena"
+    predictions = any(isinstance(one, dict) and "prediction" in one for one in value.values())
+    return "opencompass" if predictions or (whole and not value) else "arena"
 
 
 def _text(path: Path) -> str:

@@ -36,7 +36,7 @@ def identity(raw: dict[str, Any], key: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value:
-        raise BadLine(f"{key!r} is the id of an item, not {value!r}")
+        raise BadLine(f"{key!r} is the id of an item, not {reprlib.repr(value)}")
     return value
 
 

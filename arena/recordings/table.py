@@ -1,4 +1,4 @@
-"""CSV: columns `item` and `answer`, or `id` and `prediction`, and perhaps `dataset`; commas, semicolons or tabs between.
+"""CSV: columns `item` and `answer`, or `id` and `prediction`, perhaps `dataset` and `model`; commas, semicolons or tabs.
 
 Every cell is the text that stands there: "NA", "null" and 007 stay what they are.
 """
@@ -60,10 +60,12 @@ def _check(header: Sequence[str]) -> None:
 
 def _row(header: Sequence[str], row: Sequence[str]) -> Record | BadLine:
     if len(row) != len(header):
-        return BadLine(f"{len(row)} cells under {len(header)} columns: quote a text that holds a separator")
+        remedy = "quote a text that holds a separator, without a space before the quote"
+        return BadLine(f"{len(row)} cells under {len(header)} columns: {remedy}")
     cells = dict(zip(header, row, strict=True))
     item = cells.get("item", cells.get("id", "")).strip()
     if not item:
         return BadLine("a row without the id of an item")
     said = cells["prediction"] if "prediction" in cells else cells["answer"]
-    return Record(texts=(said,), item=item, dataset=cells.get("dataset", "").strip() or None)
+    dataset, model = (cells.get(name, "").strip() for name in ("dataset", "model"))
+    return Record(texts=(said,), item=item, dataset=dataset or None, model=model)

@@ -179,7 +179,11 @@ def test_the_seam_answers_every_request_with_its_key(tmp_path: Path) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.dictionaries(st.tuples(st.text(min_size=1, max_size=4), st.integers(0, 2)), st.text(min_size=1), max_size=6))
+@given(
+    st.dictionaries(
+        st.tuples(st.text(min_size=1, max_size=4), st.integers(0, 2)), st.text(min_size=1), min_size=1, max_size=6
+    )
+)
 def test_what_is_recorded_is_what_is_answered(
     tmp_path_factory: pytest.TempPathFactory, texts: dict[tuple[str, int], str]
 ) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import io
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.jsonl import BadFile, BadLine
@@ -19,7 +22,7 @@ from arena.recordings import table
 from arena.recordings.matching import Questions
 from arena.recordings.reading import Format, sniffed
 from arena.recordings.record import Record
-from judge.types import Address, Asker, Item
+from judge.types import Address, Asker, Choice, Item
 from tests.program import arena
 
 ITEMS = (
@@ -127,6 +130,25 @@ class TestPredictionFolders:
         written(tmp_path, "m/b.json", {"0": {**OPENCOMPASS["0"], "prediction": "Cusco"}})
         assert RecordedModel.model_validate({"abbr": "m", "path": folder}).fingerprint() != before
 
+    def test_another_name_of_a_file_makes_another_model(self, tmp_path: Path) -> None:
+        folder = written(tmp_path, "m/d.json", {"0": {"item": "1", "prediction": "Lima"}}).parent
+        before = RecordedModel.model_validate({"abbr": "m", "path": folder}).fingerprint()
+        (folder / "d.json").rename(folder / "e.json")
+        assert RecordedModel.model_validate({"abbr": "m", "path": folder}).fingerprint() != before
+
+    def test_parts_belong_to_the_dataset_they_are_named_after(self, tmp_path: Path) -> None:
+        twin = Item(dataset="e", id="9", turns=ITEMS[0].turns)
+        folder = written(tmp_path, "m/d_0.json", {"0": {**OPENCOMPASS["0"], "prediction": "of d"}}).parent
+        written(tmp_path, "m/e_11.json", {"0": {**OPENCOMPASS["0"], "prediction": "of e"}})
+        backend = RecordedBackend("m", [folder])
+        backend.match((*ITEMS, twin))
+        assert answers(backend, (ITEMS[0], twin)) == ["of d", "of e"]
+
+    def test_samples_of_one_answer_are_not_chosen_from(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "d.json", {"0": {**OPENCOMPASS["0"], "prediction": ["Lima", "Cusco"]}})
+        with pytest.raises(BadFile, match="prediction 0: 2 predictions for the one turn of d/1: keep one"):
+            RecordedBackend("m", [path]).match(ITEMS)
+
     def test_of_several_models_is_refused_with_their_names(self, tmp_path: Path) -> None:
         for name in ("m", "n"):
             written(tmp_path, f"predictions/{name}/a.json", OPENCOMPASS)
@@ -191,6 +213,49 @@ class TestMatching:
             assert item in Questions(items).of(Record(texts=("x",), question=item.turns[0]))
             assert item in Questions(items).of(Record(texts=("x",), prompt=item.turns[0]))
 
+    def test_choices_tell_items_with_the_same_question_apart(self, tmp_path: Path) -> None:
+        question = "Which of these is true?"
+        items = [
+            Item(dataset="d", id=str(n), turns=(question,), choices=(Choice("A", f"It is {n}"), Choice("B", "No")))
+            for n in range(3)
+        ]
+        prompts = [f"Question: {question}\nA. It is {n}\nB. No\nAnswer:" for n in range(3)]
+        raw = {str(n): {"origin_prompt": prompts[n], "prediction": f"answer {n}"} for n in (2, 0, 1)}
+        backend = RecordedBackend("m", [written(tmp_path, "d.json", raw)])
+        backend.match(items)
+        assert answers(backend, tuple(items)) == ["answer 0", "answer 1", "answer 2"]
+        blind = RecordedBackend(
+            "m", [written(tmp_path, "d.json", {"0": {"origin_prompt": question, "prediction": "A"}})]
+        )
+        with pytest.raises(BadFile, match="d/0 and d/1 and d/2 have the same question and other choices"):
+            blind.match(items)
+
+    def test_items_that_ask_the_same_have_an_answer_each(self, tmp_path: Path) -> None:
+        items = (*ITEMS, Item(dataset="d", id="4", turns=ITEMS[0].turns))
+        rows = [OUTPUTS[0], {**OUTPUTS[0], "output": "Lima, of course"}]
+        backend = RecordedBackend("m", [written(tmp_path, "o.json", rows)])
+        backend.match(items)
+        assert answers(backend, (items[0], items[3])) == ["Lima", "Lima, of course"]
+        backend = RecordedBackend("m", [written(tmp_path, "o.json", rows[:1])])
+        backend.match(items)
+        assert answers(backend, (items[0], items[3])) == ["Lima", "Lima"], "one answer to one question serves both"
+
+    def test_a_prompt_full_of_colons_is_searched_at_once(self) -> None:
+        prompt = "a:b" * 400_000 + "\nQuestion: Why is the sky blue?\n"
+        assert Questions(ITEMS).of(Record(texts=("x",), prompt=prompt)) == [ITEMS[2]]
+
+    def test_an_id_of_two_datasets_answers_for_neither(self, tmp_path: Path) -> None:
+        for name in ("d", "e"):
+            written(tmp_path, f"{name}.jsonl", [{"id": "1", "question": f"What is {name}?"}])
+        rows = [{"item": "1", "text": "of d"}]
+        args = ("run", "--models", "recorded:r.jsonl", "--datasets", "d.jsonl", "e.jsonl")
+        written(tmp_path, "r.jsonl", rows)
+        ended = arena(*args, cwd=tmp_path)
+        assert ended.returncode == 2
+        assert "r.jsonl:1: item '1' stands in the datasets d and e: say which with 'dataset'" in ended.stderr
+        written(tmp_path, "r.jsonl", [*rows, {"item": "1", "dataset": "e", "text": "of e"}])
+        assert arena(*args, cwd=tmp_path).returncode == 0
+
     def test_one_question_answered_twice(self, tmp_path: Path) -> None:
         same = written(tmp_path, "same.json", [OUTPUTS[0], OUTPUTS[0]])
         assert RecordedBackend("m", [same]).match(ITEMS).answered == 1
@@ -205,11 +270,27 @@ class TestCoverage:
         backend = RecordedBackend("m", [written(tmp_path, "o.json", [*OUTPUTS, spare])])
         note = coverage_note(backend, backend.match(ITEMS))
         assert note.startswith("m: 2 of 3 items have an answer in ")
-        assert note.endswith("; 1 of its 3 answers belong to no item of this run; without one: d/3")
+        assert "; 1 of its 3 answers belong to no item of this run; without one: d/3" in note
+        assert note.endswith("; answered in their first turns only: d/2")
+
+    def test_says_which_dialogues_break_off_and_what_nobody_asks_for(self, tmp_path: Path) -> None:
+        rows = [
+            {"item": "1", "turns": ["Lima", "more", "and more"]},
+            {"item": "2", "turns": ["ok"]},
+            {"item": 3, "text": ""},
+        ]
+        backend = RecordedBackend("m", [written(tmp_path, "r.jsonl", rows)])
+        coverage = backend.match(ITEMS)
+        assert (coverage.answered, coverage.broken_off, coverage.beyond) == (3, ("d/2",), 1)
+        note = coverage_note(backend, coverage)
+        assert note.startswith("m: answered in their first turns only: d/2; 1 answers in r.jsonl have more turns than")
+        withheld = {"0": {"item": "2", "prediction": "I can't", "status": "filtered"}}
+        backend = RecordedBackend("m", [written(tmp_path, "d.json", withheld)])
+        assert backend.match(ITEMS).broken_off == (), "nothing is asked after it"
 
     def test_says_nothing_of_a_whole(self, tmp_path: Path) -> None:
         backend = RecordedBackend("m", [written(tmp_path, "o.json", OUTPUTS)])
-        assert coverage_note(backend, backend.match(ITEMS, ITEMS[:2])) == ""
+        assert coverage_note(backend, backend.match(ITEMS, ITEMS[:1])) == ""
 
     def test_a_run_tells_it_and_is_incomplete(self, tmp_path: Path) -> None:
         rows = [{"id": item.id, "question": item.turns[0]} for item in ITEMS]
@@ -254,6 +335,13 @@ def test_every_table_comes_back(texts: list[str]) -> None:
         ("a.csv", "item,said\n1,x\n", "no column for what the model said"),
         ("a.csv", "item,answer,prediction\n1,x,y\n", "take out the one"),
         ("a.csv", "item,answer\n1,x,y\n", "a.csv:2: 3 cells under 2 columns"),
+        ("a.csv", "item,model,answer\n1,m,x\n2,n,y\n", "holds answers of 2 models (m, n)"),
+        ("a.csv", 'item, answer\n1, "x, y"\n', "a.csv:2: 3 cells under 2 columns: quote a text that holds a separator, without"),
+        ("a.csv", "item,answer\n", "a.csv: holds no answers"),
+        ("a.jsonl", "\n \n", "a.jsonl: holds no answers"),
+        ("a.json", "{}", "a.json: holds no answers"),
+        ("a.json", '{"0": {\n"origin_prompt": x}}', "a.json: no valid JSON: Expecting value at line 2, character 18"),
+        ("a.json", {"0": {"origin_prompt": "x"}, "1": OPENCOMPASS["1"]}, "prediction 0: 'prediction' is a text, not None"),
         ("a.csv", "item,answer\n,y\n", "a.csv:2: a row without the id"),
         ("a.csv", 'item,answer\n1,"x\n', "no valid CSV"),
         ("a.csv", "item,answer\n1,x\n1,y\n", "a.csv:3: item '1' has a line for this role"),
@@ -277,6 +365,68 @@ def test_what_cannot_be_used_is_told_with_its_place(tmp_path: Path, name: str, v
     with pytest.raises(BadFile) as caught:
         RecordedBackend("m", [written(tmp_path, name, value)])
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"item": {"x": "y" * 10**6}},
+        {"item": 1, "role": "y" * 10**6},
+        {"item": 1, **dict.fromkeys(map(str, range(10**5)))},
+    ],
+)
+def test_a_message_is_no_page_long(tmp_path: Path, row: dict[str, Any]) -> None:
+    with pytest.raises(BadFile) as caught:
+        RecordedBackend("m", [written(tmp_path, "r.jsonl", [row])])
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("packed", [gzip.compress(b"[]"), b"PK\x03\x04rest", bz2.compress(b"[]"), lzma.compress(b"[]")])
+def test_a_packed_file_is_told_so(tmp_path: Path, packed: bytes) -> None:
+    (tmp_path / "outputs.json").write_bytes(packed)
+    with pytest.raises(BadFile, match=r"outputs\.json: a packed file \(.*\): unpack it"):
+        RecordedBackend("m", [tmp_path / "outputs.json"])
+
+
+@pytest.mark.parametrize("start", ["\n\n", "  \n", "\ufeff", "\r\n"])
+def test_what_stands_before_a_file_does_not_change_what_it_is(tmp_path: Path, start: str) -> None:
+    for form, name, value in (("alpaca_eval", "o.json", OUTPUTS), ("opencompass", "p.json", OPENCOMPASS)):
+        path = written(tmp_path, name, start + json.dumps(value))
+        assert sniffed(path) == form
+        assert RecordedBackend("m", [path]).match(ITEMS).answered == 2
+
+
+# Whatever JSON can say: NUL, U+2028, halves of surrogate pairs.
+SAID = st.text(st.characters(exclude_categories=())) | st.sampled_from(
+    ["\u2028", "\0", "\ud83d", "a\r\nb", "NaN", "007"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(SAID, min_size=1, max_size=4),
+    st.booleans(),
+    st.sampled_from(["alpaca_eval", "fastchat", "opencompass", "arena"]),
+)
+def test_every_text_comes_back_from_every_format(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], escaped: bool, form: Format
+) -> None:
+    items = tuple(Item(dataset="d", id=str(n), turns=(f"Question {n}?",)) for n in range(len(texts)))
+    rows: Any = {
+        "alpaca_eval": [{"instruction": i.turns[0], "output": t, "generator": "m"} for i, t in zip(items, texts, strict=True)],
+        "fastchat": [{"question_id": int(i.id), "choices": [{"turns": [t]}]} for i, t in zip(items, texts, strict=True)],
+        "arena": [{"item": i.id, "text": t} for i, t in zip(items, texts, strict=True)],
+        "opencompass": {i.id: {"origin_prompt": i.turns[0], "prediction": t} for i, t in zip(items, texts, strict=True)},
+    }[form]  # fmt: skip
+    escaped = escaped or any("\ud800" <= c <= "\udfff" for text in texts for c in text)
+    lines = rows if form in ("fastchat", "arena") else [rows]
+    path = tmp_path_factory.getbasetemp() / "recording.txt"
+    path.write_text("\n".join(json.dumps(line, ensure_ascii=escaped) for line in lines), "utf-8", newline="")
+    assert sniffed(path) == form
+    backend = RecordedBackend("m", [path])
+    assert backend.match(items).missing == ()
+    found = [backend.lookup(Asker("m", "f").request([], Address("d", i.id, "answer", ("m",)))) for i in items]
+    assert [response.text for response in found] == texts
 
 
 def test_a_named_format_is_not_guessed_at(tmp_path: Path) -> None:
