@@ -13,10 +13,11 @@ from arena.elicit.dialogue import next_request
 from arena.models.chat import Usage, cost
 from arena.models.recorded import RecordedBackend
 from arena.models.spec import ModelSpec, Price, RecordedModel
+from arena.models.tokenizer import counter
 from arena.pipeline import Docket, Plan, not_judgeable
 from arena.store import Observed, Store
 from arena.switchboard import Line
-from arena.tokens import guessed_tokens
+from arena.tokens import Count, guessed_of, tokens_of
 from judge.types import Answer, Asker, Case, Exchange, Item, Judgment, Request, Response
 
 _ASSUMED_OUTPUT = 1000
@@ -47,7 +48,7 @@ class Forecast:
 def forecast(plan: Plan, specs: Sequence[ModelSpec], lines: Mapping[str, Line], store: Store | None) -> list[Forecast]:
     """A line for every model and role that has anything to do, candidates first. `lines` are never asked, only looked up."""
     by_name = {spec.abbr: spec for spec in specs}
-    book = _Book(lines, store)
+    book = _Book(lines, store, {name: found for name, spec in by_name.items() if (found := counter(spec))})
     for item in plan.items:
         _walk_item(plan, item, book)
     return [
@@ -64,7 +65,7 @@ class _Tally:
     new: int = 0
     stored: int = 0
     by_structure: int = 0
-    guessed_input: int = 0
+    input_tokens: int = 0
     output_tokens: int = 0
     limits: set[int | None] = field(default_factory=set)
 
@@ -72,8 +73,9 @@ class _Tally:
 class _Book:
     """Counts requests and knows what has come already. `seen` are the keys met so far: the same is bought once."""
 
-    def __init__(self, lines: Mapping[str, Line], store: Store | None) -> None:
+    def __init__(self, lines: Mapping[str, Line], store: Store | None, counts: Mapping[str, Count]) -> None:
         self.lines = lines
+        self.counts = counts
         self.tallies: dict[tuple[str, str], _Tally] = {}
         self._store = store
         self._seen: set[str] = set()
@@ -98,7 +100,7 @@ class _Book:
         tally.by_structure += not certain
         if isinstance(line.backend, RecordedBackend):
             return line.backend.lookup(request) if certain else None
-        tally.guessed_input += guessed_tokens(request.messages)
+        tally.input_tokens += tokens_of(request.messages, self.count(request.model))
         tally.output_tokens += self.expected_output(request)
         tally.limits.add(request.sampling.max_tokens)
         return None
@@ -111,12 +113,15 @@ class _Book:
         mean = round(seen.output_tokens)
         return mean if limit is None else min(mean, limit)
 
+    def count(self, model: str) -> Count:
+        return self.counts.get(model, guessed_of)
+
     def observed(self, model: str, role: str) -> Observed:
         if (model, role) not in self._observed:
             nothing = Observed(0, None, None, None)
-            self._observed[model, role] = (
-                nothing if self._store is None else self._store.observed(model, answers=role == "answers")
-            )
+            if self._store is not None:
+                nothing = self._store.observed(model, self.count(model), answers=role == "answers")
+            self._observed[model, role] = nothing
         return self._observed[model, role]
 
 
@@ -165,9 +170,8 @@ def _line(spec: ModelSpec, role: str, tally: _Tally, book: _Book) -> Forecast:
     free = isinstance(spec, RecordedModel)
     seen = book.observed(spec.abbr, role)
     ratio = 1.0 if seen.input_ratio is None else seen.input_ratio
-    tokens = round(tally.guessed_input * ratio)
+    tokens = round(tally.input_tokens * ratio)
     price: Price | None = getattr(spec, "price", None)
-    workers = getattr(spec, "max_num_workers", 1)
     return Forecast(
         model=spec.abbr,
         role=role,
@@ -177,14 +181,14 @@ def _line(spec: ModelSpec, role: str, tally: _Tally, book: _Book) -> Forecast:
         input_tokens=tokens,
         output_tokens=tally.output_tokens,
         cost=0.0 if free or not tally.new else cost(Usage(tokens, tally.output_tokens), price),
-        seconds=None if seen.latency_s is None else seen.latency_s * tally.new / workers,
+        seconds=None if seen.replies_per_s is None else tally.new / seen.replies_per_s,
         free=free,
-        how="" if free or not tally.new else "; ".join(_how(tally, seen)),
+        how="" if free or not tally.new else "; ".join(_how(tally, seen, exact=spec.abbr in book.counts)),
     )
 
 
-def _how(tally: _Tally, seen: Observed) -> Iterator[str]:
-    guess = "characters by 4 (Chinese, Japanese, Korean: 1 each)"
+def _how(tally: _Tally, seen: Observed, *, exact: bool) -> Iterator[str]:
+    guess = "its tokenizer" if exact else "characters by 4 (Chinese, Japanese, Korean: 1 each)"
     if seen.input_ratio is None:
         yield f"in: {guess}"
     else:

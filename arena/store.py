@@ -39,7 +39,7 @@ from arena.records import (
     request_json,
 )
 from arena.schema import STEPS, NewerStore, migrate
-from arena.tokens import guessed_tokens
+from arena.tokens import Count, tokens_of
 from judge.types import Exchange, Item, Judgment, Request, Response
 
 if TYPE_CHECKING:
@@ -67,14 +67,32 @@ def _now() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the latest replies of a model were like: means of output tokens and seconds, and its input tokens as a multiple of
-    the guess (see tokens.py). None where no reply tells.
+    """What the latest replies of a model were like: their mean output tokens, their input tokens as a multiple of our own
+    count (see tokens.py), and how fast they came. None where no reply tells.
     """
 
     replies: int
     input_ratio: float | None
     output_tokens: float | None
-    latency_s: float | None
+    replies_per_s: float | None
+
+
+_LONGEST_PAUSE_S = 60.0
+
+
+def _rate(replies: Sequence[tuple[datetime, float]]) -> float | None:
+    """Replies a second in the latest stretch without a long pause, from (when it came, after how many seconds), latest first."""
+    stretch = list(replies[:1])
+    for reply in replies[1:]:
+        came, latency = stretch[-1]
+        if (came - reply[0]).total_seconds() > _LONGEST_PAUSE_S + latency:
+            break
+        stretch.append(reply)
+    if not stretch:
+        return None
+    (last, _), (first, waited) = stretch[0], stretch[-1]
+    seconds = max(0.0, (last - first).total_seconds()) + waited
+    return len(stretch) / seconds if seconds > 0 else None
 
 
 _LATEST = 200
@@ -258,23 +276,24 @@ class Store:
         row = self._db.execute("SELECT * FROM responses WHERE key = ?", (key,)).fetchone()
         return None if row is None else read_response(row)
 
-    def observed(self, model: str, *, answers: bool) -> Observed:
-        """What the latest 200 replies of a model were like, as a candidate or as a judge."""
+    def observed(self, model: str, count: Count, *, answers: bool) -> Observed:
+        """What the latest 200 replies of a model were like, as a candidate or as a judge; `count` counts tokens of a text."""
         rows = self._db.execute(
-            "SELECT input_tokens, output_tokens, latency_s, request FROM responses WHERE model = ? AND "
+            "SELECT input_tokens, output_tokens, latency_s, created_at, request FROM responses WHERE model = ? AND "
             f"role {'=' if answers else '<>'} 'answer' ORDER BY seq DESC LIMIT {_LATEST}",
             (encode(model),),
         ).fetchall()
         counted = [
-            (row["input_tokens"], guessed_tokens(read_messages(row["request"]))) for row in rows if row["input_tokens"]
+            (row["input_tokens"], tokens_of(read_messages(row["request"]), count))
+            for row in rows
+            if row["input_tokens"]
         ]
         output = [row["output_tokens"] for row in rows if row["output_tokens"] is not None]
-        latency = [row["latency_s"] for row in rows if row["latency_s"] is not None]
         return Observed(
             replies=len(rows),
-            input_ratio=sum(n for n, _ in counted) / sum(guess for _, guess in counted) if counted else None,
+            input_ratio=sum(n for n, _ in counted) / sum(ours for _, ours in counted) if counted else None,
             output_tokens=sum(output) / len(output) if output else None,
-            latency_s=sum(latency) / len(latency) if latency else None,
+            replies_per_s=_rate([(datetime.fromisoformat(row["created_at"]), row["latency_s"] or 0.0) for row in rows]),
         )
 
     def keep(self, run: str, request: Request, response: Response) -> Response:

@@ -136,7 +136,8 @@ class TestImports:
         """
         names = {name for path in SOURCES for _, name in imports(parsed(path))}
         project = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
-        wanted = [*project["dependencies"], *project["optional-dependencies"]["hf"]]
+        extras = project["optional-dependencies"]
+        wanted = [*project["dependencies"], *extras["hf"], *extras["tokens"]]
         declared = {plain(re.split(r"[<>=\[ ]", one)[0]) for one in wanted}
         providers = packages_distributions()
         foreign = names - set(sys.stdlib_module_names) - set(ROOMS)

@@ -58,6 +58,9 @@ class OpenAIModel(ModelDeclaration):
     logprobs: int | None = Field(default=None, ge=0, le=20, description="top log-probabilities to ask for")
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     price: Price | None = None
+    tokenizer_path: str | None = Field(
+        default=None, description="a tokenizer.json, its folder, or a downloaded hub name: counts tokens for --dry-run"
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -96,6 +99,11 @@ class OpenAIModel(ModelDeclaration):
             if _SECRET_NAME.search(name) and not _REFERENCE.fullmatch(value):
                 raise ValueError(f"{name!r} holds a secret: write $NAME and set that variable")
         return headers
+
+    @field_validator("tokenizer_path")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        return os.path.abspath(path) if path is not None and os.path.exists(path) else path
 
     @field_validator("extra_body")
     @classmethod

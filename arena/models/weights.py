@@ -62,10 +62,24 @@ def hub_commit(name: str, revision: str) -> str:
     """
     if _COMMIT.fullmatch(revision):
         return revision
-    reference = hub_cache() / f"models--{name.replace('/', '--')}" / "refs" / (revision or "main")
-    if reference.is_file():
-        return reference.read_text("utf-8").strip()
-    return _asked_hub(name, revision)
+    return _cached_commit(name, revision) or _asked_hub(name, revision)
+
+
+def cached_snapshot(name: str, revision: str) -> Path | None:
+    """The folder of a name on the hub, where it has been downloaded."""
+    commit = revision if _COMMIT.fullmatch(revision) else _cached_commit(name, revision)
+    folder = _cache_of(name) / "snapshots" / commit
+    return folder if commit and folder.is_dir() else None
+
+
+def _cached_commit(name: str, revision: str) -> str:
+    """The commit that the local cache knows by that revision, or ""."""
+    reference = _cache_of(name) / "refs" / (revision or "main")
+    return reference.read_text("utf-8").strip() if reference.is_file() else ""
+
+
+def _cache_of(name: str) -> Path:
+    return hub_cache() / f"models--{name.replace('/', '--')}"
 
 
 def hub_cache() -> Path:

@@ -6,6 +6,8 @@ import hashlib
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.config import RunConfig, load
+from arena.jsonl import BadFile
+from arena.models.spec import OpenAIModel
+from arena.models.tokenizer import counter
 from arena.run import dry_run, execute
 from arena.store import FILE_NAME, Store, StoreError
-from arena.tokens import guessed_of, guessed_tokens
-from judge.types import Message
+from arena.tokens import guessed_of, tokens_of
+from judge.types import Address, Asker, Message, Response
 from tests.program import arena
 from tests.servers.openai_server import Server, serve
 
@@ -175,4 +180,93 @@ class TestGuess:
     @given(st.text(), st.text())
     def test_grows_with_the_text(self, first: str, second: str) -> None:
         assert guessed_of(first) <= guessed_of(first + second) <= guessed_of(first) + guessed_of(second)
-        assert guessed_tokens([Message("user", first)]) == guessed_of(first) + 4
+        assert tokens_of([Message("user", first)], guessed_of) == guessed_of(first) + 4
+
+
+def byte_tokenizer(path: Path) -> Path:
+    """A tokenizer whose tokens are bytes."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(letters)}, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = decoders.ByteLevel()
+    made.save(str(path))
+    return path
+
+
+class TestTokenizer:
+    def test_of_a_servers_model_counts_instead_of_guessing(self, tmp_path: Path) -> None:
+        own = {"base_url": "http://127.0.0.1:9/v1"}
+        byte_tokenizer(tmp_path / "tokenizer.json")
+        models = [
+            {"abbr": "guessed", "model": "x", **own},
+            {"abbr": "file", "model": "y", "tokenizer_path": str(tmp_path / "tokenizer.json"), **own},
+            {"abbr": "folder", "model": "z", "tokenizer_path": str(tmp_path), **own},
+        ]
+        path = tmp_path / "run.yaml"
+        path.write_text(json.dumps({"models": models, "datasets": ["quickstart_exact"], "limit": 3}))
+        config = load(str(path))
+        found = {one.model: one for one in dry_run(config, tmp_path / "work")}
+        assert found["file"].input_tokens == found["folder"].input_tokens > 2 * found["guessed"].input_tokens
+        assert (found["file"].how.split(";")[0], found["guessed"].how[:14]) == ("in: its tokenizer", "in: characters")
+        without = config.models[1].model_copy(update={"tokenizer_path": None})
+        assert config.models[1].fingerprint() == without.fingerprint(), "counting changes no answer"
+
+    @given(text=st.text(st.characters(exclude_categories=())))
+    def test_counts_any_text(self, tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+        path = tmp_path_factory.getbasetemp() / "tokenizer.json"
+        if not path.exists():
+            byte_tokenizer(path)
+        spec = OpenAIModel(abbr="m", model="m", tokenizer_path=str(path))
+        count = counter(spec)
+        assert count is not None
+        whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        assert count(text) == len(whole.encode())
+
+    @pytest.mark.parametrize(
+        ("content", "told"), [(None, "name a tokenizer.json"), ("{}", "no tokenizer that can be read")]
+    )
+    def test_one_that_is_none_is_told(self, tmp_path: Path, content: str | None, told: str) -> None:
+        if content is not None:
+            (tmp_path / "tokenizer.json").write_text(content)
+        spec = OpenAIModel(abbr="m", model="m", tokenizer_path=str(tmp_path))
+        with pytest.raises(BadFile, match=told):
+            counter(spec)
+
+    def test_a_downloaded_name_is_found_in_the_hubs_cache(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+        commit = "0123456789" * 4
+        snapshot = tmp_path / "models--owner--name" / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        byte_tokenizer(snapshot / "tokenizer.json")
+        spec = OpenAIModel(abbr="m", model="m", tokenizer_path="owner/name")
+        with pytest.raises(BadFile, match="hf download"):
+            counter(spec)
+        (tmp_path / "models--owner--name" / "refs").mkdir()
+        (tmp_path / "models--owner--name" / "refs" / "main").write_text(commit)
+        count = counter(spec)
+        assert count is not None
+        assert count("abc") == 3
+
+
+def test_the_time_is_that_of_the_latest_stretch(tmp_path: Path) -> None:
+    """Eight replies of 2 s that came in pairs, a second apart, an hour after three others: 8 in 5 s."""
+    request = Asker("m", "f").request([Message("user", "?")], Address("d", "0", "answer", ("m",)))
+    seconds = [0, 1, 2, *(3600 + n // 2 for n in range(8))]
+    with Store(tmp_path / FILE_NAME) as store:
+        store.start_run("r", "", "", {}, {})
+        for n in range(len(seconds)):
+            asked = replace(request, sample=n)
+            store.keep("r", asked, Response(key=asked.key, status="ok", text="!", latency_s=2.0))
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db, db:
+        for n, second in enumerate(seconds, 1):
+            came = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
+            db.execute(
+                "UPDATE responses SET created_at = ? WHERE seq = ?", (came.isoformat(timespec="milliseconds"), n)
+            )
+    with Store(tmp_path / FILE_NAME, read_only=True) as store:
+        assert store.observed("m", guessed_of, answers=True).replies_per_s == pytest.approx(8 / 5)
+        assert store.observed("m", guessed_of, answers=False).replies_per_s is None
