@@ -23,6 +23,7 @@ from arena.config import ConfigError, RunConfig
 from arena.forecast import Forecast, forecast
 from arena.items import DatasetSpec, load_items
 from arena.models import impediment, open_backend
+from arena.models.endpoint import Endpoints
 from arena.models.spec import LocalModel, ModelSpec, RecordedModel
 from arena.pairing import pairs
 from arena.pipeline import Asking, Docket, Plan, is_complete, walk
@@ -309,15 +310,16 @@ def _open_lines(run_config: RunConfig, mode: Mode) -> dict[str, Line]:
     """A line for every model; a model that is candidate and judge has one."""
     lines: dict[str, Line] = {}
     specs: dict[str, ModelSpec] = {}
+    endpoints = Endpoints()
     for spec in run_config.models:
         specs[spec.abbr] = spec
         lines[spec.abbr] = Line(
-            open_backend(spec), free=isinstance(spec, RecordedModel), answers=mode in ("all", "infer")
+            open_backend(spec, endpoints), free=isinstance(spec, RecordedModel), answers=mode in ("all", "infer")
         )
     for spec in run_config.judges:
         known = specs.get(spec.abbr)
         if known is None:
-            lines[spec.abbr] = Line(open_backend(spec), free=isinstance(spec, RecordedModel))
+            lines[spec.abbr] = Line(open_backend(spec, endpoints), free=isinstance(spec, RecordedModel))
         elif known != spec:
             raise ConfigError(
                 [f"{spec.abbr!r} is declared differently as model and as judge: give one of them another abbr"]

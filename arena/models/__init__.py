@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from arena.models.endpoint import Endpoints
 from arena.models.seam import Generates
 from arena.models.spec import LocalModel, ModelSpec, OpenAIModel, RecordedModel
 
@@ -28,8 +29,10 @@ def impediment(spec: ModelSpec) -> str | None:
     return None if stop is None else str(stop)
 
 
-def open_backend(spec: ModelSpec) -> Generates:
-    """The backend a declaration asks for. Raises arena.jsonl.BadFile for a recording that can't be read."""
+def open_backend(spec: ModelSpec, endpoints: Endpoints | None = None) -> Generates:
+    """The backend a declaration asks for; with the same `endpoints`, models of one server and account share connections and
+    places. Raises arena.jsonl.BadFile for a recording that can't be read.
+    """
     match spec:
         case RecordedModel():
             from arena.models.recorded import RecordedBackend
@@ -38,7 +41,7 @@ def open_backend(spec: ModelSpec) -> Generates:
         case OpenAIModel():
             from arena.models.openai import OpenAIBackend
 
-            return OpenAIBackend(spec, os.environ.get(spec.api_key_env))
+            return OpenAIBackend(spec, os.environ.get(spec.api_key_env), endpoints)
         case LocalModel():
             from arena.models.local import LocalBackend
 

@@ -1,58 +1,135 @@
-"""When an attempt may start: where requests wait while a server's rate limit holds."""
+"""When an attempt may start: where the requests of all models of an endpoint wait for one of its places, and each model's
+own for the end of a rate limit.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import itertools
+from dataclasses import dataclass
 
 from arena.models.retry import Pace
+from arena.models.window import START, Window
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One attempt: it waits, is under way from `sent` on (of the loop's clock), and is over."""
+
+    owner: object
+    come: asyncio.Future[bool]
+    sent: float = 0.0
 
 
 class Gate:
-    """Where attempts wait while the server's rate limit holds.
+    """The places of an endpoint, shared by its lanes."""
 
-    Requests refused most often go first: they have the fewest tries left.
-    """
-
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
-        self._open = False
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+    def __init__(self) -> None:
+        self._window = Window(most=0)
+        self._lanes: dict[str, Lane] = {}
         self._tickets = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self, attempt: int) -> float:
-        """Waits for the turn of a request's attempt number `attempt`; returns the time (of the loop's clock)."""
+    def lane(self, model: str) -> Lane:
+        """Where the attempts at one model wait, whichever declaration they come from: its rate limit is one."""
+        return self._lanes.setdefault(model, Lane(self))
+
+    def widen(self, places: int) -> None:
+        """There may be so many more places (fewer where it is negative): what the models may use together."""
+        self._window.most += places
+
+    @property
+    def places(self) -> int:
+        return self._window.places
+
+    def admit(self) -> None:
+        """Lets those in who may start now: those refused most often first, then the longest waiting."""
         loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
-        heapq.heappush(self._waiting, (-attempt, next(self._tickets), turn))
-        self._admit()
-        await turn
-        return loop.time()
+        while self._window.free:
+            now, soonest, chosen = loop.time(), float("inf"), None
+            for lane in self._lanes.values():
+                if not lane.waits:
+                    continue
+                start = lane.next_start(now)
+                if start > now:
+                    soonest = min(soonest, start)
+                elif chosen is None or lane.first < chosen.first:
+                    chosen = lane
+            if chosen is None:
+                self._wake_at(loop, soonest)
+                return
+            turn = chosen.pop(now)
+            turn.sent = now
+            self._window.entered(now)
+            turn.come.set_result(True)
 
-    def limited(self, sent: float, wait: float, *, told: bool) -> None:
-        """A rate limit was met by an attempt that entered at `sent`: see Pace.limited."""
-        now = asyncio.get_running_loop().time()
-        self._pace.limited(sent=sent, now=now, wait=wait, told=told)
-
-    def open(self) -> None:
-        """Lets everybody through from now on, to find that the model has stopped."""
-        self._open = True
-        self._admit()
-
-    def _admit(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _wake_at(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        while self._waiting:
-            now = loop.time()
-            start = now if self._open else self._pace.next_start(now)
-            if start > now:
-                self._timer = loop.call_at(start, self._admit)
-                return
-            _, _, turn = heapq.heappop(self._waiting)
-            if not turn.done():
-                self._pace.started(now)
-                turn.set_result(None)
+        self._timer = loop.call_at(when, self.admit) if when < float("inf") else None
+
+    def left(self, turn: Turn, *, served: bool, crowded: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        if crowded:
+            self._window.crowded(turn.sent, now)
+        self._window.left(now, served=served)
+        self.admit()
+
+    def ticket(self) -> int:
+        return next(self._tickets)
+
+
+class Lane:
+    """The way to one model. Requests refused most often go first: they have the fewest tries left."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._pace = Pace()
+        self._waiting: list[tuple[int, int, Turn]] = []
+
+    async def enter(self, owner: object, attempt: int) -> Turn | None:
+        """Waits until attempt number `attempt` of a request may start: the caller must `leave` then. None: dismissed."""
+        turn = Turn(owner, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._waiting, (-attempt, self._gate.ticket(), turn))
+        self._gate.admit()
+        try:
+            return turn if await turn.come else None
+        except asyncio.CancelledError:
+            if turn.come.done() and not turn.come.cancelled() and turn.come.result():
+                self._gate.left(turn, served=False, crowded=False)
+            raise
+
+    def leave(self, turn: Turn, *, served: bool = False, crowded: bool = False) -> None:
+        """The attempt is over: it brought an answer, or met a limit of the server, or neither."""
+        self._gate.left(turn, served=served, crowded=crowded)
+
+    def limited(self, turn: Turn, wait: float, *, told: bool) -> None:
+        """The attempt met a rate limit: see Pace.limited."""
+        self._pace.limited(sent=turn.sent, now=asyncio.get_running_loop().time(), wait=wait, told=told)
+
+    def dismiss(self, owner: object) -> None:
+        """Those of `owner` that wait are told to go home."""
+        for _, _, turn in self._waiting:
+            if turn.owner is owner and not turn.come.done():
+                turn.come.set_result(False)
+
+    @property
+    def waits(self) -> bool:
+        """Whether anybody waits. Drops those who left meanwhile."""
+        while self._waiting and self._waiting[0][2].come.done():
+            heapq.heappop(self._waiting)
+        return bool(self._waiting)
+
+    @property
+    def first(self) -> tuple[int, int]:
+        return self._waiting[0][:2]
+
+    def next_start(self, now: float) -> float:
+        # Few places must not make it slower than the server's own pace: the limit would then be met at full speed, by all
+        # of them, when the spread is over, instead of by one.
+        return self._pace.next_start(now, max(self._gate.places, START))
+
+    def pop(self, now: float) -> Turn:
+        self._pace.started(now)
+        return heapq.heappop(self._waiting)[2]

@@ -16,23 +16,23 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import parse_qsl, quote, urlsplit
+from typing import Any, NoReturn
+from urllib.parse import quote, urlsplit
 
 from arena.models.chat import RESERVED, BadBody, parsed, read_completion, request_body
-from arena.models.gate import Gate
-from arena.models.retry import Failure, Pace, failure_of_status, shortened, shown_url, wait_s
+from arena.models.endpoint import Endpoint, Endpoints, is_openai
+from arena.models.gate import Lane, Turn
+from arena.models.retry import Failure, failure_of_status, shortened, shown_url, wait_s
 from arena.models.seam import ModelStopped
 from arena.models.spec import OpenAIModel
 from judge.types import Request, Response
-
-if TYPE_CHECKING:
-    import openai
 
 _SHORTEST_SECRET = 4
 _LOG = logging.getLogger(__name__)
 _KNOCKS = 4
 """Further attempts (some 8 s in all) at a server that nobody has reached yet: the URL is wrong, or it is not running."""
+_MOST_LOST = 16
+"""Requests in a row that may be given up because a server that was there is there no more, before its model is."""
 _NO_KEY = "none"
 """What is sent to a server of one's own that wants no key: the SDK insists on some."""
 
@@ -40,20 +40,21 @@ _NO_KEY = "none"
 class OpenAIBackend:
     """Generates by `spec`. Constructing it imports the SDK and sends nothing.
 
-    `api_key` is the value of `spec.api_key_env`. A declaration that can't work (no key for OpenAI's own server, a base
-    URL that is none, an `extra_body` that overrides the messages) makes `generate` raise ModelStopped at once.
+    `api_key` is the value of `spec.api_key_env`; models that are opened with the same `endpoints` share what they have in
+    common. A declaration that can't work (no key for OpenAI's own server, a base URL that is none, an `extra_body` that
+    overrides the messages) makes `generate` raise ModelStopped at once.
     """
 
-    def __init__(self, spec: OpenAIModel, api_key: str | None) -> None:
+    def __init__(self, spec: OpenAIModel, api_key: str | None, endpoints: Endpoints | None = None) -> None:
         self._spec = spec
         self._key = (api_key or "").strip()
         self._secrets: tuple[str, ...] = ()
-        self._client: openai.AsyncOpenAI | None = None
+        self._endpoint: Endpoint | None = None
         self._stopped = impediment(spec, self._key)
         if self._stopped is None:
-            self._client = _client(spec, self._key or _NO_KEY)
-            self._secrets = _secrets(self._key, self._client.default_headers)
-        self._gate = Gate(Pace(spec.max_num_workers))
+            self._endpoint = (endpoints or Endpoints()).open(spec, self._key or _NO_KEY)
+            self._endpoint.gate.widen(spec.max_num_workers)
+            self._secrets = _secrets(self._key, self._endpoint.headers)
         self._halted = asyncio.Event()
         self._cause: Failure | None = None
         self._explaining = asyncio.Lock()
@@ -115,8 +116,10 @@ class OpenAIBackend:
         return self._reached
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
+        if self._endpoint is not None:
+            endpoint, self._endpoint = self._endpoint, None
+            endpoint.gate.widen(-self._spec.max_num_workers)
+            await endpoint.close()
 
     async def _answer(self, request: Request) -> Response:
         """The one retry loop. Raises ModelStopped where this or another request has met what ends the model."""
@@ -124,12 +127,19 @@ class OpenAIBackend:
             message = "a chat server can't score log-likelihoods"
             return Response(key=request.key, status="error:bad_request", error=message, attempts=0)
         content = request_body(self._spec, request)
+        lane = self._lane
         for attempt in itertools.count(1):
-            sent = await self._gate.enter(attempt)
-            if self._cause is not None:
+            turn = None if self._cause is not None else await lane.enter(self, attempt)
+            if turn is None:
+                assert self._cause is not None
                 await self.stop(self._cause)
             begun = time.monotonic()
-            outcome = await self.call("/chat/completions", content)
+            outcome: bytes | Failure | None = None
+            try:
+                outcome = await self.call("/chat/completions", content)
+            finally:
+                crowded = isinstance(outcome, Failure) and outcome.crowded
+                lane.leave(turn, served=isinstance(outcome, bytes), crowded=crowded)
             if isinstance(outcome, bytes):
                 latency = time.monotonic() - begun
                 try:
@@ -143,12 +153,12 @@ class OpenAIBackend:
                 await self.stop(outcome)
             if outcome.then == "give_up" or attempt > self._spec.retry:
                 self._lost = self._lost + 1 if outcome.unreached else 0
-                if self._lost > self._spec.max_num_workers:
+                if self._lost > _MOST_LOST:
                     await self.stop(outcome)
                 message = shortened(self.struck(outcome.message), 500)
                 return Response(key=request.key, status=outcome.status, error=message, attempts=attempt)
             self._tell(request, outcome, attempt)
-            await self._back_off(outcome, attempt, sent)
+            await self._back_off(outcome, attempt, turn)
         raise AssertionError("itertools.count() ended")
 
     def _tell(self, request: Request, failure: Failure, attempt: int) -> None:
@@ -169,45 +179,35 @@ class OpenAIBackend:
 
         The time limit covers all of it: a drip of bytes can't outlast it.
         """
-        import httpx2
-        import openai
-
-        assert self._client is not None
+        assert self._endpoint is not None
         try:
             async with asyncio.timeout(self._spec.timeout_s):
-                # Cheaper by a third than `chat.completions`, which transforms what we write and read ourselves.
-                if content is None:
-                    response = await self._client.get(
-                        path, cast_to=httpx2.Response, options={"follow_redirects": False}
-                    )
-                else:
-                    response = await self._client.post(
-                        path,
-                        content=content,
-                        cast_to=httpx2.Response,
-                        options={"follow_redirects": False, "headers": {"Content-Type": content_type}},
-                    )
+                reply = await self._endpoint.exchange(path, content, content_type, self._spec.connect_timeout_s)
         except TimeoutError:
             message = f"no complete answer within {self._spec.timeout_s:g} s"
-            failure = Failure(status="error:timeout", message=message, then="retry")
-        except openai.APIStatusError as error:
-            reply = error.response
+            reply = Failure(status="error:timeout", message=message, then="retry", crowded=True)
+        if isinstance(reply, Failure):
+            failure = reply
+        elif not reply.is_success:
             body = self._struck_out_of(reply.content, shortest=8)
             failure = failure_of_status(reply.status_code, body, reply.headers, time.time())
-        except openai.APIConnectionError as error:
-            failure = _failure_of_transport(error.__cause__ or error, self._spec.connect_timeout_s)
         else:
             if self._away:
                 _LOG.warning("%s: %s answers again", self._spec.abbr, shown_url(self._spec.base_url))
             self._reached, self._away, self._lost = True, False, 0
-            return self._struck_out_of(response.content)
+            return self._struck_out_of(reply.content)
         self._reached = self._reached or not failure.unreached
         return failure
 
-    async def _back_off(self, failure: Failure, attempt: int, sent: float) -> None:
+    @property
+    def _lane(self) -> Lane:
+        assert self._endpoint is not None
+        return self._endpoint.gate.lane(self._spec.model)
+
+    async def _back_off(self, failure: Failure, attempt: int, turn: Turn) -> None:
         wait = wait_s(failure, attempt, self._spec.max_retry_wait_s, self._random.random())
         if failure.status == "error:rate_limit":
-            self._gate.limited(sent, wait, told=failure.asked_wait_s is not None)
+            self._lane.limited(turn, wait, told=failure.asked_wait_s is not None)
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
@@ -217,7 +217,7 @@ class OpenAIBackend:
         """Ends the model: nothing new is sent, all who wait are woken. Every caller gets the first one's reason."""
         self._cause = self._cause or failure
         self._halted.set()
-        self._gate.open()
+        self._lane.dismiss(self)
         async with self._explaining:
             if self._stopped is None:
                 remedy = await self._remedy(self._cause)
@@ -241,16 +241,15 @@ class OpenAIBackend:
 
     async def _what_is_there(self) -> str:
         """What `/models` says, for a server that knows no such model or no such path. Best effort."""
-        import httpx2
-        import openai
-
-        assert self._client is not None
+        assert self._endpoint is not None
         wrong_url = "check base_url, which usually ends with /v1"
         try:
             async with asyncio.timeout(min(10.0, self._spec.timeout_s)):
-                reply = await self._client.get("/models", cast_to=httpx2.Response, options={"follow_redirects": False})
+                reply = await self._endpoint.exchange("/models", None, "", self._spec.connect_timeout_s)
+            if isinstance(reply, Failure):
+                return wrong_url
             names = [str(entry["id"]) for entry in parsed(reply.content)["data"]]
-        except (openai.OpenAIError, TimeoutError, BadBody, KeyError, TypeError):
+        except (TimeoutError, BadBody, KeyError, TypeError):
             return wrong_url
         if self._spec.model in names:
             return f"the server lists this model, but not under this address: {wrong_url}"
@@ -275,42 +274,6 @@ class OpenAIBackend:
         return body
 
 
-def _client(spec: OpenAIModel, key: str) -> openai.AsyncOpenAI:
-    """The SDK's client: its own retries off, a connection for each worker, no time limit but ours."""
-    import httpx2
-    import openai
-
-    for name in ("httpx2", "httpcore2"):
-        # They log URLs and response headers, where a key may stand.
-        if logging.getLogger(name).level == logging.NOTSET:
-            logging.getLogger(name).setLevel(logging.WARNING)
-    limits = httpx2.Limits(
-        max_connections=spec.max_num_workers + 1,
-        # The pool probes every idle connection at every request: at 256 workers that alone took half of the CPU time.
-        max_keepalive_connections=min(spec.max_num_workers, 64),
-        # Below the 5 s after which uvicorn hangs up, so that a request rarely meets a connection that is being closed.
-        keepalive_expiry=4.0,
-    )
-    client = openai.AsyncOpenAI(
-        api_key=key,
-        base_url=shown_url(spec.base_url),
-        default_query=dict(parse_qsl(urlsplit(spec.base_url).query)),
-        max_retries=0,
-        timeout=httpx2.Timeout(None, connect=spec.connect_timeout_s),
-        default_headers=spec.resolved_headers(),
-        http_client=openai.DefaultAsyncHttpxClient(limits=limits),
-    )
-    if not _is_openai(spec.base_url):
-        # The SDK takes these from the environment and would send them to anybody's server.
-        client.organization = client.project = None
-    return client
-
-
-def _is_openai(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host == "api.openai.com" or host.endswith(".api.openai.com")
-
-
 def impediment(spec: OpenAIModel, key: str) -> ModelStopped | None:
     """Why this declaration can't work, known before anything is sent."""
     where = f"model {spec.abbr!r}"
@@ -332,7 +295,7 @@ def impediment(spec: OpenAIModel, key: str) -> ModelStopped | None:
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t -~]*", value):
             return ModelStopped("error:bad_request", f"{where}: header {name!r} holds what no HTTP header can carry")
     authorized = "authorization" in map(str.lower, headers)
-    if not key and not authorized and _is_openai(spec.base_url):
+    if not key and not authorized and is_openai(spec.base_url):
         return ModelStopped("error:auth", f"{where}: no API key: {_set_the_key(spec)}")
     if not re.fullmatch(r"[!-~]*", key):
         place = next(i for i, c in enumerate(key, 1) if not "!" <= c <= "~")
@@ -357,20 +320,3 @@ def _secrets(key: str, headers: Mapping[str, Any]) -> tuple[str, ...]:
     spelled = {form for secret in found for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
     spelled |= {secret.replace("/", "\\/") for secret in found}
     return tuple(sorted(spelled, key=lambda secret: (-len(secret), secret)))
-
-
-def _failure_of_transport(cause: BaseException, connect_timeout_s: float) -> Failure:
-    import httpx2
-
-    said = shortened(str(cause), 200) or type(cause).__name__
-    if isinstance(cause, httpx2.DecodingError):
-        message = f"a body that is not in the encoding it claims: {said}"
-        return Failure(status="error:bad_response", message=message, then="retry")
-    if isinstance(cause, httpx2.ConnectTimeout):
-        message = f"no connection within {connect_timeout_s:g} s"
-        return Failure(status="error:connection", message=message, then="retry", unreached=True)
-    if isinstance(cause, httpx2.ConnectError):
-        return Failure(status="error:connection", message=f"no connection: {said}", then="retry", unreached=True)
-    if isinstance(cause, httpx2.TimeoutException):
-        return Failure(status="error:timeout", message=said, then="retry")
-    return Failure(status="error:connection", message=f"the connection broke: {said}", then="retry")

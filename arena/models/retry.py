@@ -20,7 +20,7 @@ class Failure:
 
     `then` says what follows: "retry" (it may pass), "give_up" (this request never will, others may), "stop" (no request
     to this model will). `asked_wait_s` are the seconds the server asked for; `unreached`: there was no connection.
-    `remedy` is what to do, where the failure tells it by itself.
+    `crowded`: the server has more to do than it can. `remedy` is what to do, where the failure tells it by itself.
     """
 
     status: str
@@ -28,6 +28,7 @@ class Failure:
     then: Literal["retry", "give_up", "stop"]
     asked_wait_s: float | None = None
     unreached: bool = False
+    crowded: bool = False
     remedy: str = ""
 
 
@@ -41,6 +42,7 @@ _STOPS = {
     410: "error:not_found",
 }
 _PASSES = {408: "error:timeout", 409: "error:server", 425: "error:server", 429: "error:rate_limit"}
+_CROWDED = frozenset({429, 503, 529})
 _QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 # What servers call a prompt that doesn't fit: OpenAI and vLLM, llama.cpp, TGI, Gemini, Anthropic's compatible endpoint.
 _OVERFLOW = re.compile(
@@ -64,7 +66,8 @@ def failure_of_status(code: int, body: bytes, headers: Mapping[str, str], now: f
         return Failure(status=_STOPS[code], message=message, then="stop")
     if code in _PASSES or code >= 500:
         status = _PASSES.get(code, "error:server")
-        return Failure(status=status, message=message, then="retry", asked_wait_s=asked_wait_s(headers, now))
+        wait, crowded = asked_wait_s(headers, now), code in _CROWDED
+        return Failure(status=status, message=message, then="retry", asked_wait_s=wait, crowded=crowded)
     if code in (400, 413, 422) and (_OVERFLOW.search(text) or "context_length_exceeded" in error_code):
         return Failure(status="overflow", message=message, then="give_up")
     return Failure(status="error:bad_request", message=message, then="give_up")
@@ -148,7 +151,6 @@ class Pace:
     long as the pause was (2 s at most): all at once would only run into the limit again.
     """
 
-    workers: int
     called: float = 0.0
     until: float = 0.0
     last: float = 0.0
@@ -163,12 +165,12 @@ class Pace:
         elif told:
             self.until = max(self.until, now + wait)
 
-    def next_start(self, now: float) -> float:
-        """The earliest time the next attempt may start: `now` where nothing holds it."""
+    def next_start(self, now: float, workers: int) -> float:
+        """The earliest time the next of `workers` attempts may start: `now` where nothing holds it."""
         spread = min(self.until - self.called, _LONGEST_SPREAD_S)
         if now >= self.until + spread:
             return now
-        return max(now, self.until, self.last + spread / self.workers)
+        return max(now, self.until, self.last + spread / workers)
 
     def started(self, now: float) -> None:
         self.last = now

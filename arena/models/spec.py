@@ -44,7 +44,9 @@ class OpenAIModel(ModelDeclaration):
     model: str = Field(min_length=1, description="the model id the server knows")
     base_url: str = "https://api.openai.com/v1"
     api_key_env: str = Field(default="OPENAI_API_KEY", description="environment variable that holds the key")
-    max_num_workers: PositiveInt = Field(default=16, description="most requests under way at once")
+    max_num_workers: PositiveInt = Field(
+        default=256, description="most requests under way at once; how many there are adapts to the server"
+    )
     retry: int = Field(default=8, ge=0, description="further attempts after a failure that may pass")
     timeout_s: PositiveFloat = Field(default=600, description="seconds a whole attempt may take")
     connect_timeout_s: PositiveFloat = 10

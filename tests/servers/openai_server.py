@@ -51,7 +51,8 @@ class Plan:
     `rates` maps a fault ("429", "5xx", a key of `BODIES` or one of `CONNECTION_FAULTS`) to its share of the attempts.
     `retry_after` are header values drawn for a 429 or 5xx ("date:5" is an HTTP date in 5 s, None no header). Attempts
     at the same messages after number `up_to_attempt` meet no fault. `serves` are the only models there are (empty:
-    any), `key` is the only key let in (empty: any), `window` [n, seconds] refuses more than n requests in a window.
+    any), `key` is the only key let in (empty: any), `window` [n, seconds] refuses more than n requests in a window,
+    `places` refuses what comes while so many are worked on, with the first of `retry_after`.
     `features` are those of `FEATURES` that the server has: without them it ignores what asks for them; `refuses` are those
     that it answers with a 400.
     `models` overrides all of this by model.
@@ -66,6 +67,7 @@ class Plan:
     serves: Sequence[str] = ()
     key: str = ""
     window: tuple[int, float] | None = None
+    places: int | None = None
     features: Sequence[str] = ()
     refuses: Sequence[str] = ()
     models: Mapping[str, Plan] = field(default_factory=dict)
@@ -466,6 +468,10 @@ def _refusal(state: _State, plan: Plan, model: str, key: str) -> Reply | None:
         return _error(401, f"Incorrect API key provided: {key}.", "invalid_api_key")
     if plan.serves and model not in plan.serves:
         return _error(404, f"The model `{model}` does not exist", "model_not_found")
+    if plan.places is not None and state.under_way > plan.places:
+        wait = plan.retry_after[0]
+        told = () if wait is None else (("Retry-After", wait),)
+        return _error(429, "Too many requests at once", "rate_limit_exceeded", *told)
     if plan.window is None:
         return None
     most, seconds = plan.window

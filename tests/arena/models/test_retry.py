@@ -132,40 +132,40 @@ def test_a_rate_limit_that_asks_for_nothing_waits_longer() -> None:
 
 
 def test_nothing_waits_before_a_limit_is_met() -> None:
-    pace = Pace(4)
-    assert [pace.next_start(now) for now in (0.001, 5.0)] == [0.001, 5.0]
+    pace = Pace()
+    assert [pace.next_start(now, 4) for now in (0.001, 5.0)] == [0.001, 5.0]
 
 
 def test_one_refusal_pauses_all_and_they_start_again_one_by_one() -> None:
-    pace = Pace(workers=4)
+    pace = Pace()
     pace.limited(sent=100.0, now=100.1, wait=1.0, told=True)
-    assert pace.next_start(100.2) == pytest.approx(101.1)
+    assert pace.next_start(100.2, 4) == pytest.approx(101.1)
     pace.started(101.1)
-    assert pace.next_start(101.1) == pytest.approx(101.35)
-    assert pace.next_start(102.11) == 102.11
+    assert pace.next_start(101.1, 4) == pytest.approx(101.35)
+    assert pace.next_start(102.11, 4) == 102.11
 
 
 def test_refusals_of_one_episode_make_one_pause() -> None:
-    pace = Pace(4)
+    pace = Pace()
     pace.limited(sent=100.0, now=100.1, wait=1.0, told=False)
     pace.limited(sent=100.0, now=100.2, wait=9.0, told=False)
-    assert pace.next_start(100.3) == pytest.approx(101.1)
+    assert pace.next_start(100.3, 4) == pytest.approx(101.1)
     pace.limited(sent=100.0, now=100.2, wait=2.0, told=True)
-    assert pace.next_start(100.3) == pytest.approx(102.2)
+    assert pace.next_start(100.3, 4) == pytest.approx(102.2)
     pace.limited(sent=103.0, now=103.1, wait=3.0, told=False)
-    assert pace.next_start(103.2) == pytest.approx(106.1)
+    assert pace.next_start(103.2, 4) == pytest.approx(106.1)
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0.01, 100), st.booleans()), max_size=20), st.integers(1, 500))
 def test_a_pause_always_ends(refusals: list[tuple[float, float, bool]], workers: int) -> None:
-    pace, now, longest = Pace(workers), 1.0, 0.0
+    pace, now, longest = Pace(), 1.0, 0.0
     for delay, wait, told in refusals:
-        now = pace.next_start(now)
+        now = pace.next_start(now, workers)
         pace.started(now)
         sent, now = now, now + delay
         pace.limited(sent=sent, now=now, wait=wait, told=told)
         longest = max(longest, wait)
-        assert now <= pace.next_start(now) <= now + longest + 2.0
+        assert now <= pace.next_start(now, workers) <= now + longest + 2.0
 
 
 @pytest.mark.parametrize(
