@@ -405,6 +405,8 @@ def _spent(model: str, role: str, group: Sequence[Reply], failures: int) -> Spen
         known = list(values)
         return None if not known or None in known else sum(value for value in known if value is not None)
 
+    # Servers without a cache tell nothing of it, often only where it held nothing.
+    cached = [response.cached_tokens for response in responses if response.cached_tokens is not None]
     seconds = [response.latency_s for response in responses if response.latency_s is not None]
     return Spend(
         model=model,
@@ -416,6 +418,7 @@ def _spent(model: str, role: str, group: Sequence[Reply], failures: int) -> Spen
         output_tokens=total(response.output_tokens for response in responses),
         cost=total(response.cost for response in responses),
         latency_p50_s=statistics.median(seconds) if seconds else None,
+        cached_tokens=sum(cached) if cached else None,
     )
 
 

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -30,14 +30,48 @@ class Count:
     done: int = 0
     stored: int = 0
     failed: int = 0
+    bought: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
     cost: float = 0.0
     unpriced: int = 0
 
+    def buy(self, response: Response) -> None:
+        self.bought += 1
+        self.input_tokens += response.input_tokens or 0
+        self.cached_tokens += response.cached_tokens or 0
+        self.output_tokens += response.output_tokens or 0
+        self.seconds += response.latency_s or 0.0
+        self.cost += response.cost or 0.0
+        self.unpriced += response.cost is None
+
+    @property
+    def tokens(self) -> str:
+        """What was read and written; "" where nobody told."""
+        if not (self.input_tokens or self.output_tokens):
+            return ""
+        cached = f" ({_short(self.cached_tokens)} cached)" if self.cached_tokens else ""
+        return f"{_short(self.input_tokens)} tokens in{cached}, {_short(self.output_tokens)} out"
+
     @property
     def money(self) -> str:
-        if self.done == self.stored or (self.cost == 0.0 and self.unpriced):
+        if not self.bought or (self.cost == 0.0 and self.unpriced):
             return ""
         return f"${self.cost:.4f}" + ("+" if self.unpriced else "")
+
+    @property
+    def account(self) -> str:
+        """What was bought in this run: how much of it, how long a reply took on average, and what it cost."""
+        took = f"{self.seconds / self.bought:.2f} s each" if self.seconds else ""
+        return ", ".join(part for part in (f"{self.bought:,} bought", self.tokens, took, self.money) if part)
+
+
+def _short(number: int) -> str:
+    if number < 1000:
+        return str(number)
+    return f"{number / 1000:.1f}k" if number < 1_000_000 else f"{number / 1_000_000:.1f}M"
 
 
 class Progress:
@@ -90,6 +124,9 @@ class Progress:
             self._bars.stop()
         elif any(count.total for count in self.counts.values()):
             self._line()
+        for model, count in self.counts.items():
+            if count.seconds or count.tokens:  # recordings cost nothing and take no time
+                self._say(f"{visible_name(model)}: {count.account}")
 
     def asked(self, request: Request) -> None:
         self._write_log(f"ask {_subject(request)}")
@@ -101,8 +138,7 @@ class Progress:
         count.stored += not bought
         count.failed += response.failed
         if bought and not response.failed:
-            count.cost += response.cost or 0.0
-            count.unpriced += response.cost is None
+            count.buy(response)
         what = response.status + (f": {response.error}" if response.failed else "") + ("" if bought else " (stored)")
         self._write_log(f"got {_subject(request)}: {what}")
         if self._verbose:
@@ -139,6 +175,7 @@ class Progress:
             notes = [
                 f"{count.failed} failed" if count.failed else "",
                 f"{count.stored} stored" if count.stored else "",
+                count.tokens,
                 count.money,
             ]
             self._bars.update(
@@ -153,13 +190,16 @@ class Progress:
     def _line(self, silence: str = "") -> None:
         self._last_line = time.monotonic()
         elapsed = max(self._last_line - self._started, 1e-9)
-        done, total = sum(c.done for c in self.counts.values()), sum(c.total for c in self.counts.values())
-        failed, stored = sum(c.failed for c in self.counts.values()), sum(c.stored for c in self.counts.values())
-        cost, unpriced = sum(c.cost for c in self.counts.values()), any(c.unpriced for c in self.counts.values())
-        left = f", about {(total - done) * elapsed / done:.0f} s left" if 0 < done < total else ""
-        money = f", ${cost:.4f}{'+' if unpriced else ''}" if cost else ""
-        counted = f"{done}/{total} responses, {done / elapsed:.1f}/s{left}, {failed} failed, {stored} from the store"
-        self._say(f"{counted}{money}{silence}")
+        all_ = Count(0)
+        for count in self.counts.values():
+            for field in fields(Count):
+                setattr(all_, field.name, getattr(all_, field.name) + getattr(count, field.name))
+        left = (
+            f", about {(all_.total - all_.done) * elapsed / all_.done:.0f} s left" if 0 < all_.done < all_.total else ""
+        )
+        counted = f"{all_.done}/{all_.total} responses, {all_.done / elapsed:.1f}/s{left}, {all_.failed} failed"
+        parts = (f"{counted}, {all_.stored} from the store", all_.tokens, all_.money)
+        self._say(f"{', '.join(part for part in parts if part)}{silence}")
 
     def _say(self, text: str) -> None:
         if self._bars is not None:

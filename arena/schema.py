@@ -186,6 +186,15 @@ STEPS: tuple[str, ...] = (
                sum(r.output_tokens) AS output_tokens, sum(r.cost) AS cost, avg(r.latency_s) AS mean_latency_s
         FROM (SELECT DISTINCT run, model, key FROM asked) a JOIN responses r ON r.key = a.key GROUP BY a.run, a.model;
     """,
+    """
+    DROP VIEW spend;
+    CREATE VIEW spend AS                         -- a response used twice was paid for once; bought: by this very run
+        SELECT a.run, a.model, a.role, count(*) AS responses, sum(r.run = a.run) AS bought,
+               sum(r.input_tokens) AS input_tokens, sum(r.cached_tokens) AS cached_tokens,
+               sum(r.output_tokens) AS output_tokens, sum(r.cost) AS cost, avg(r.latency_s) AS mean_latency_s
+        FROM (SELECT DISTINCT run, model, CASE role WHEN 'answer' THEN 'candidate' ELSE 'judge' END AS role, key FROM asked) a
+        JOIN responses r ON r.key = a.key GROUP BY a.run, a.model, a.role;
+    """,
 )
 """`STEPS[v]` brings a store of version v to version v + 1; `len(STEPS)` is the version this program writes."""
 

@@ -117,7 +117,7 @@ class JudgeHealth:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What one model's responses cost in this run. None is unknown, not zero."""
+    """What one model's responses cost in this run. None is unknown, not zero. `cached_tokens` are part of the input tokens."""
 
     model: str
     role: str
@@ -128,6 +128,7 @@ class Spend:
     output_tokens: int | None
     cost: float | None
     latency_p50_s: float | None
+    cached_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ def full_page() -> Page:
             LeftOut("judgments", JUDGE, "two_verdicts", 9, 960),
         ),
         spend=(
-            Spend("heron-2", "candidate", 560, 560, 0, 214_331, 402_118, 9.2174, 6.412),
+            Spend("heron-2", "candidate", 560, 560, 0, 214_331, 402_118, 9.2174, 6.412, 180_224),
             Spend("heron-1", "candidate", 560, 0, 0, 214_331, 371_904, 0.0, 5.9),
             Spend("wren-mini", "candidate", 556, 556, 4, 214_002, None, None, 0.842),
             Spend(JUDGE, "judge", 1440, 1440, 3, 2_904_113, 488_022, 21.4, 11.8),
