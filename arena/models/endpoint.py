@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from arena.models.allowance import MINUTE_S
 from arena.models.gate import Gate
 from arena.models.retry import Failure, shortened, shown_url
 from arena.models.spec import OpenAIModel
@@ -30,11 +31,11 @@ Account = tuple[str, str, tuple[tuple[str, str], ...]]
 class Endpoint:
     """Open connections to one server with one key. `close` it once for every `Endpoints.open` that returned it."""
 
-    def __init__(self, spec: OpenAIModel, key: str) -> None:
+    def __init__(self, spec: OpenAIModel, key: str, minute_s: float) -> None:
         """Raises ValueError for a header whose environment variable is not set."""
         import httpx2
 
-        self.gate = Gate()
+        self.gate = Gate(minute_s)
         self._http = _http_client(spec.connect_timeout_s)
         self.client = _client(spec, key, self._http)
         """The SDK's client over the same connections, for whatever is not worth speeding up."""
@@ -83,7 +84,9 @@ class Endpoint:
 class Endpoints:
     """The endpoints of a run: declarations with one base URL, key and headers get the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, minute_s: float = MINUTE_S) -> None:
+        """`minute_s` is how long a minute of the rate limits lasts."""
+        self._minute_s = minute_s
         self._open: dict[Account, Endpoint] = {}
 
     def open(self, spec: OpenAIModel, key: str) -> Endpoint:
@@ -92,7 +95,7 @@ class Endpoints:
         account = (spec.base_url.rstrip("/"), key, tuple(headers))
         endpoint = self._open.get(account)
         if endpoint is None or endpoint.client.is_closed():
-            endpoint = self._open[account] = Endpoint(spec, key)
+            endpoint = self._open[account] = Endpoint(spec, key, self._minute_s)
         endpoint.users += 1
         return endpoint
 

@@ -7,25 +7,31 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from arena.models.allowance import MINUTE_S, Allowance, Taken
 from arena.models.retry import Pace
 from arena.models.window import START, Window
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One attempt: it waits, is under way from `sent` on (of the loop's clock), and is over."""
+    """One attempt: it waits, is under way from `sent` on (of the loop's clock), and is over. `tokens` are a guess."""
 
     owner: object
+    tokens: int
     come: asyncio.Future[bool]
     sent: float = 0.0
+    request: Taken | None = field(default=None, repr=False)
+    usage: Taken | None = field(default=None, repr=False)
 
 
 class Gate:
     """The places of an endpoint, shared by its lanes."""
 
-    def __init__(self) -> None:
+    def __init__(self, minute_s: float = MINUTE_S) -> None:
+        """`minute_s` is how long a minute of the rate limits lasts: shorter for those who test them."""
+        self.minute_s = minute_s
         self._window = Window(most=0)
         self._lanes: dict[str, Lane] = {}
         self._tickets = itertools.count()
@@ -86,23 +92,52 @@ class Lane:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._pace = Pace()
+        self._requests: Allowance | None = None
+        self._tokens: Allowance | None = None
         self._waiting: list[tuple[int, int, Turn]] = []
 
-    async def enter(self, owner: object, attempt: int) -> Turn | None:
-        """Waits until attempt number `attempt` of a request may start: the caller must `leave` then. None: dismissed."""
-        turn = Turn(owner, asyncio.get_running_loop().create_future())
+    def restrict(self, requests_per_minute: int | None, tokens_per_minute: int | None) -> None:
+        """The model's rate limits; where several declarations of it name some, the lowest hold."""
+        self._requests = self._lower(self._requests, requests_per_minute)
+        self._tokens = self._lower(self._tokens, tokens_per_minute)
+
+    def _lower(self, known: Allowance | None, limit: int | None) -> Allowance | None:
+        if limit is None:
+            return known
+        if known is None:
+            return Allowance(limit, self._gate.minute_s)
+        known.limit = min(known.limit, limit)
+        return known
+
+    async def enter(self, owner: object, attempt: int, tokens: int) -> Turn | None:
+        """Waits until attempt number `attempt` of a request may start: the caller must `leave` then. None: dismissed.
+
+        `tokens` are those that it is expected to cost, both ways.
+        """
+        turn = Turn(owner, tokens, asyncio.get_running_loop().create_future())
         heapq.heappush(self._waiting, (-attempt, self._gate.ticket(), turn))
         self._gate.admit()
         try:
             return turn if await turn.come else None
         except asyncio.CancelledError:
             if turn.come.done() and not turn.come.cancelled() and turn.come.result():
-                self._gate.left(turn, served=False, crowded=False)
+                self.leave(turn)
             raise
 
     def leave(self, turn: Turn, *, served: bool = False, crowded: bool = False) -> None:
         """The attempt is over: it brought an answer, or met a limit of the server, or neither."""
+        now = asyncio.get_running_loop().time()
+        if self._requests is not None and turn.request is not None:
+            self._requests.arrived(turn.request, now)
+        if self._tokens is not None and turn.usage is not None:
+            self._tokens.arrived(turn.usage, now)
         self._gate.left(turn, served=served, crowded=crowded)
+
+    def used(self, turn: Turn, tokens: int) -> None:
+        """What the server says the attempt has cost."""
+        if self._tokens is not None and turn.usage is not None:
+            self._tokens.correct(turn.usage, tokens)
+            self._gate.admit()
 
     def limited(self, turn: Turn, wait: float, *, told: bool) -> None:
         """The attempt met a rate limit: see Pace.limited."""
@@ -128,8 +163,17 @@ class Lane:
     def next_start(self, now: float) -> float:
         # Few places must not make it slower than the server's own pace: the limit would then be met at full speed, by all
         # of them, when the spread is over, instead of by one.
-        return self._pace.next_start(now, max(self._gate.places, START))
+        start = self._pace.next_start(now, max(self._gate.places, START))
+        if self._requests is not None:
+            start = max(start, self._requests.next_start(now, 1))
+        if self._tokens is not None:
+            start = max(start, self._tokens.next_start(now, self._waiting[0][2].tokens))
+        return start
 
     def pop(self, now: float) -> Turn:
+        """The first in the lane, who starts now."""
+        turn = heapq.heappop(self._waiting)[2]
         self._pace.started(now)
-        return heapq.heappop(self._waiting)[2]
+        turn.request = None if self._requests is None else self._requests.take(now, 1)
+        turn.usage = None if self._tokens is None else self._tokens.take(now, turn.tokens)
+        return turn

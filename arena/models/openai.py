@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import logging
+import math
 import random
 import re
 import time
@@ -25,6 +26,7 @@ from arena.models.gate import Lane, Turn
 from arena.models.retry import Failure, failure_of_status, shortened, shown_url, wait_s
 from arena.models.seam import ModelStopped
 from arena.models.spec import OpenAIModel
+from arena.tokens import guessed_of, tokens_of
 from judge.types import Request, Response
 
 _SHORTEST_SECRET = 4
@@ -33,6 +35,8 @@ _KNOCKS = 4
 """Further attempts (some 8 s in all) at a server that nobody has reached yet: the URL is wrong, or it is not running."""
 _MOST_LOST = 16
 """Requests in a row that may be given up because a server that was there is there no more, before its model is."""
+_FIRST_GUESS = 500
+"""The tokens of an answer for which nothing sets a limit, until some have come."""
 _NO_KEY = "none"
 """What is sent to a server of one's own that wants no key: the SDK insists on some."""
 
@@ -54,6 +58,7 @@ class OpenAIBackend:
         if self._stopped is None:
             self._endpoint = (endpoints or Endpoints()).open(spec, self._key or _NO_KEY)
             self._endpoint.gate.widen(spec.max_num_workers)
+            self._lane.restrict(spec.requests_per_minute, spec.tokens_per_minute)
             self._secrets = _secrets(self._key, self._endpoint.headers)
         self._halted = asyncio.Event()
         self._cause: Failure | None = None
@@ -62,6 +67,7 @@ class OpenAIBackend:
         self._away = False
         self._lost = 0
         self._random = random.Random()
+        self._typical = float(_FIRST_GUESS)
 
     async def generate(self, requests: AsyncIterator[Request]) -> AsyncIterator[Response]:
         """A response for every request, as they finish; at most `max_num_workers` requests are held at a time.
@@ -129,7 +135,7 @@ class OpenAIBackend:
         content = request_body(self._spec, request)
         lane = self._lane
         for attempt in itertools.count(1):
-            turn = None if self._cause is not None else await lane.enter(self, attempt)
+            turn = None if self._cause is not None else await lane.enter(self, attempt, self._expected_tokens(request))
             if turn is None:
                 assert self._cause is not None
                 await self.stop(self._cause)
@@ -143,9 +149,11 @@ class OpenAIBackend:
             if isinstance(outcome, bytes):
                 latency = time.monotonic() - begun
                 try:
-                    return read_completion(
+                    response = read_completion(
                         outcome, key=request.key, price=self._spec.price, attempts=attempt, latency_s=latency
                     )
+                    self._note_usage(turn, response)
+                    return response
                 except BadBody as error:
                     outcome = Failure(status="error:bad_response", message=str(error), then="retry")
             never_there = outcome.unreached and not self._reached and attempt > min(self._spec.retry, _KNOCKS)
@@ -160,6 +168,21 @@ class OpenAIBackend:
             self._tell(request, outcome, attempt)
             await self._back_off(outcome, attempt, turn)
         raise AssertionError("itertools.count() ended")
+
+    def _expected_tokens(self, request: Request) -> int:
+        """What an attempt counts against `tokens_per_minute` until its usage is known: the limit of length, as providers
+        reckon it, or where there is none what answers had so far.
+        """
+        if self._spec.tokens_per_minute is None:
+            return 0
+        limit = self._spec.extra_body.get(self._spec.max_tokens_field, request.sampling.max_tokens)
+        written = limit if isinstance(limit, int) else math.ceil(self._typical)
+        return tokens_of(request.messages, guessed_of) + written
+
+    def _note_usage(self, turn: Turn, response: Response) -> None:
+        if response.input_tokens is not None and response.output_tokens is not None:
+            self._typical += (response.output_tokens - self._typical) / 8
+            self._lane.used(turn, response.input_tokens + response.output_tokens)
 
     def _tell(self, request: Request, failure: Failure, attempt: int) -> None:
         """Notes a retry for the log, and warns once when the server is gone, and when it is back."""

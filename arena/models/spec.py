@@ -47,6 +47,12 @@ class OpenAIModel(ModelDeclaration):
     max_num_workers: PositiveInt = Field(
         default=256, description="most requests under way at once; how many there are adapts to the server"
     )
+    requests_per_minute: PositiveInt | None = Field(
+        default=None, description="most attempts a minute; shared by all declarations of the model at this server"
+    )
+    tokens_per_minute: PositiveInt | None = Field(
+        default=None, description="most tokens a minute, in and out; shared in the same way"
+    )
     retry: int = Field(default=8, ge=0, description="further attempts after a failure that may pass")
     timeout_s: PositiveFloat = Field(default=600, description="seconds a whole attempt may take")
     connect_timeout_s: PositiveFloat = 10
