@@ -88,6 +88,7 @@ class RunConfig(Declared):
     max_num_workers: PositiveInt | None = Field(
         default=None, description="most requests under way at once, for every model"
     )
+    max_workers_per_gpu: PositiveInt | None = Field(default=None, description="most workers of local models on one GPU")
     retry: NonNegativeInt | None = Field(default=None, description="further attempts, for every model")
 
 
@@ -205,10 +206,9 @@ def _own(draft: Draft, key: str) -> str:
 def _limited(config: RunConfig) -> RunConfig:
     """Run-wide settings written into the models they concern, and judging completed, so that the dump shows what holds."""
     changes: dict[str, Any] = {}
-    if config.max_num_workers is not None:
-        changes["max_num_workers"] = config.max_num_workers
-    if config.retry is not None:
-        changes["retry"] = config.retry
+    for name in ("max_num_workers", "max_workers_per_gpu", "retry"):
+        if getattr(config, name) is not None:
+            changes[name] = getattr(config, name)
 
     def changed(specs: tuple[ModelSpec, ...]) -> tuple[ModelSpec, ...]:
         return tuple(s.model_copy(update=_having(changes, type(s).model_fields)) for s in specs)

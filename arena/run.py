@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from arena import catalog, config
 from arena.config import ConfigError, RunConfig
+from arena.execution.gpus import visible_gpus
 from arena.forecast import Forecast, forecast
 from arena.items import DatasetSpec, load_items
 from arena.models import impediment, open_backend
@@ -76,7 +77,7 @@ def execute(
     from arena.output import gather, write_results
 
     with_prices = priced(run_config, work_dir, price_table)
-    items, lines = _prepared(with_prices, mode, announce, buying=True)
+    items, lines = _prepared(with_prices, mode, announce, buying=True, debug=debug)
     purse = _purse(limits, with_prices, lines, mode) if limits else None
     with Store(work_dir / FILE_NAME) as store:
         name = _continued(store.run(reuse, own=True), run_config, mode) if reuse else new_folder(work_dir)
@@ -122,14 +123,14 @@ def dry_run(
 
 
 def _prepared(
-    run_config: RunConfig, mode: Mode, announce: Callable[[str], None], *, buying: bool
+    run_config: RunConfig, mode: Mode, announce: Callable[[str], None], *, buying: bool, debug: bool = False
 ) -> tuple[list[Item], dict[str, Line]]:
     """The items of a run and a line for every model, recordings matched to the items; if `buying`, with every key in place."""
     everything = [load_items(spec, run_config.data_dir) for spec in run_config.datasets]
     items = [item for mine in everything for item in mine[: run_config.limit]]
     if buying:
         _check_access(run_config, mode)
-    lines = _open_lines(run_config, mode)
+    lines = _open_lines(run_config, mode, debug)
     if mode != "viz":
         _match_recordings(run_config, lines, [item for mine in everything for item in mine], items, announce)
     return items, lines
@@ -306,7 +307,7 @@ def _check_access(run_config: RunConfig, mode: Mode) -> None:
         raise ConfigError(list(dict.fromkeys(problem for problem in problems if problem)))
 
 
-def _open_lines(run_config: RunConfig, mode: Mode) -> dict[str, Line]:
+def _open_lines(run_config: RunConfig, mode: Mode, debug: bool) -> dict[str, Line]:
     """A line for every model; a model that is candidate and judge has one."""
     lines: dict[str, Line] = {}
     specs: dict[str, ModelSpec] = {}
@@ -314,12 +315,15 @@ def _open_lines(run_config: RunConfig, mode: Mode) -> dict[str, Line]:
     for spec in run_config.models:
         specs[spec.abbr] = spec
         lines[spec.abbr] = Line(
-            open_backend(spec, endpoints), free=isinstance(spec, RecordedModel), answers=mode in ("all", "infer")
+            open_backend(spec, endpoints, in_process=debug),
+            free=isinstance(spec, RecordedModel),
+            answers=mode in ("all", "infer"),
         )
     for spec in run_config.judges:
         known = specs.get(spec.abbr)
         if known is None:
-            lines[spec.abbr] = Line(open_backend(spec, endpoints), free=isinstance(spec, RecordedModel))
+            backend = open_backend(spec, endpoints, in_process=debug)
+            lines[spec.abbr] = Line(backend, free=isinstance(spec, RecordedModel))
         elif known != spec:
             raise ConfigError(
                 [f"{spec.abbr!r} is declared differently as model and as judge: give one of them another abbr"]
@@ -328,7 +332,11 @@ def _open_lines(run_config: RunConfig, mode: Mode) -> dict[str, Line]:
 
 
 def _plan(name: str, run_config: RunConfig, items: Sequence[Item], salt: bytes, mode: Mode, debug: bool) -> Plan:
-    workers = max((spec.at_once for spec in (*run_config.models, *run_config.judges)), default=16)
+    specs = (*run_config.models, *run_config.judges)
+    workers = max((spec.at_once for spec in specs), default=16)
+    if any(isinstance(spec, LocalModel) and spec.run_cfg.num_gpus != 0 for spec in specs) and visible_gpus():
+        # Models that wait for one another's GPUs get all they will be asked at once, so that each is loaded once.
+        workers = max(workers, len(items))
     return Plan(
         run=name,
         candidates=tuple(spec.asker() for spec in run_config.models),

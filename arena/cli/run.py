@@ -45,7 +45,12 @@ from arena.cli.options import WORK_DIR, SeveralValues, told
     metavar="[RUN|latest]",
     help="Continue a run in its own folder; without CONFIG with the config it was made with.",
 )
-@click.option("--max-num-workers", type=click.IntRange(min=1), help="Most requests under way at once, per model.")
+@click.option(
+    "--max-num-workers",
+    type=click.IntRange(min=1),
+    help="Most requests under way at once, per model; of a local model, most worker processes.",
+)
+@click.option("--max-workers-per-gpu", type=click.IntRange(min=1), help="Most workers of local models on one GPU.")
 @click.option("--retry", type=click.IntRange(min=0), help="Further attempts after a failure that may pass.")
 @click.option(
     "--budget", metavar="DOLLARS", help="Most that this call may spend; it stops before that would be exceeded."
@@ -59,7 +64,7 @@ from arena.cli.options import WORK_DIR, SeveralValues, told
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be bought, and at what cost; buy and write nothing.")
 @hf_options
-@click.option("--debug", is_flag=True, help="One item after another, a line on the screen for every response.")
+@click.option("--debug", is_flag=True, help="One item after another in this process alone, a line for every response.")
 def command(
     config: str | None,
     models: tuple[str, ...],
@@ -74,6 +79,7 @@ def command(
     mode: str,
     reuse: str | None,
     max_num_workers: int | None,
+    max_workers_per_gpu: int | None,
     retry: int | None,
     budget: str | None,
     max_requests: int | None,
@@ -116,6 +122,7 @@ def command(
         "limit": limit,
         "seed": seed,
         "max_num_workers": max_num_workers,
+        "max_workers_per_gpu": max_workers_per_gpu,
         "retry": retry,
     }
 

@@ -29,9 +29,10 @@ def impediment(spec: ModelSpec) -> str | None:
     return None if stop is None else str(stop)
 
 
-def open_backend(spec: ModelSpec, endpoints: Endpoints | None = None) -> Generates:
+def open_backend(spec: ModelSpec, endpoints: Endpoints | None = None, *, in_process: bool = False) -> Generates:
     """The backend a declaration asks for; with the same `endpoints`, models of one server and account share connections and
-    places. Raises arena.jsonl.BadFile for a recording that can't be read.
+    places; with `in_process`, a local model runs in this very process. Raises arena.jsonl.BadFile for a recording that can't
+    be read.
     """
     match spec:
         case RecordedModel():
@@ -42,6 +43,10 @@ def open_backend(spec: ModelSpec, endpoints: Endpoints | None = None) -> Generat
             from arena.models.openai import OpenAIBackend
 
             return OpenAIBackend(spec, os.environ.get(spec.api_key_env), endpoints)
+        case LocalModel() if in_process:
+            from arena.models.in_process import InProcessBackend
+
+            return InProcessBackend(spec)
         case LocalModel():
             from arena.models.local import LocalBackend
 

@@ -1,35 +1,29 @@
-"""A model that runs on this machine as a backend: one worker process, loaded at the first request and fed until there are no
-more. Which engine runs the model is the worker's to know.
+"""A model that runs on a machine of ours as a backend: worker processes, each loaded once and fed until there is no more.
 
-The worker is a program of its own rather than a `multiprocessing` child, which would run the caller's main module again:
-a script without `if __name__ == "__main__"` may call `arena.run.execute`. This process imports no torch.
+How many workers there are, and where, is the workplace's to say; which engine runs the model is the worker's to know.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
-import signal
-import sys
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import IO, Any
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any
 
-from arena.models.gpus import Gpus
+from arena.execution.local import THIS_MACHINE
+from arena.execution.seam import NoPlace, Worker, Workplace
 from arena.models.local_spec import LocalModel
-from arena.models.retry import shortened
 from arena.models.seam import ModelStopped
 from judge.types import Request, Response
 
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from arena.models.worker import main; main()"
-_LONGEST_LINE = 2**28
-_CLOSING_S = 10.0
-_GPUS = Gpus()
+_BATCH = 16
+_LOOKING_S = 0.25
+_IDLE_S = 0.5
 _log = logging.getLogger(__name__)
+
+_Out = asyncio.Queue[Response | BaseException | None]
 
 
 @dataclass(slots=True)
@@ -41,177 +35,222 @@ class _Open:
     alone: bool = False
 
 
-@dataclass(slots=True)
-class _Worker:
-    process: asyncio.subprocess.Process
-    errors: IO[bytes]
-    gpus: tuple[str, ...]
+@dataclass(slots=True, eq=False)
+class _Replica:
+    """A worker and what it was given. `rows`: the largest batch it puts together; `begun`: the batch under way."""
 
-    async def send(self, *frames: dict[str, Any]) -> None:
-        """Writes what the process, if it still lives, will read."""
-        assert self.process.stdin is not None
-        with suppress(ConnectionError, RuntimeError):  # it died; whoever reads from it finds out
-            self.process.stdin.write(b"".join(json.dumps(frame).encode("ascii") + b"\n" for frame in frames))
-            await self.process.stdin.drain()
+    worker: Worker
+    rows: int = 0
+    given: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
+    answered: int = 0
+    idle_since: float | None = None
+    retired: bool = False
 
-    async def read(self) -> dict[str, Any] | None:
-        """The next frame; None where the process ended."""
-        assert self.process.stdout is not None
-        line = await self.process.stdout.readline()
-        if not line.endswith(b"\n"):
-            return None
-        frame: dict[str, Any] = json.loads(line)
-        return frame
-
-    async def end(self) -> None:
-        """Closing its input ends the process at once, whatever it is doing."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        try:
-            await asyncio.wait_for(self.process.wait(), _CLOSING_S)
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                self.process.kill()
-            await self.process.wait()
-        self.errors.close()
-        _GPUS.give_back(self.gpus)
-
-    def said(self) -> str:
-        """The last line of its standard error."""
-        self.errors.seek(0, os.SEEK_END)
-        self.errors.seek(max(0, self.errors.tell() - 4096))
-        lines = self.errors.read().decode("utf-8", "replace").split("\n")
-        return shortened(next((line for line in reversed(lines) if line.strip()), ""), 300)
+    @property
+    def ready(self) -> bool:
+        return self.rows > 0 and not self.retired
 
 
 class LocalBackend:
-    """`arena.models.seam.Generates` for a declaration. The process starts with the first request and ends with `generate`."""
+    """`arena.models.seam.Generates` for a declaration. Workers start as requests come and end with `generate`, or earlier
+    where they have nothing to do and another model waits for their GPUs.
+    """
 
-    def __init__(self, spec: LocalModel) -> None:
+    def __init__(self, spec: LocalModel, workplace: Workplace = THIS_MACHINE) -> None:
         self._spec = spec
+        self._workplace = workplace
         self._open: dict[str, _Open] = {}
+        self._waiting: dict[str, None] = {}
+        self._replicas: list[_Replica] = []
+        self._crew: set[asyncio.Task[None]] = set()
+        self._queueing: set[asyncio.Task[None]] = set()
+        self._given_up = 0
         self._fed = False
-        self._needed = asyncio.Event()
-        self._running: _Worker | None = None
-        self._listening: _Worker | None = None
+        self._changed = asyncio.Event()
 
     @property
-    def pid(self) -> int | None:
-        """The worker's process id, while there is one."""
-        return None if self._running is None else self._running.process.pid
+    def pids(self) -> list[int]:
+        """The process ids of its workers, while there are any."""
+        return [replica.worker.pid for replica in self._replicas]
 
     async def generate(self, requests: AsyncIterator[Request]) -> AsyncIterator[Response]:
-        out: asyncio.Queue[Response | BaseException | None] = asyncio.Queue()
-        self._open, self._fed = {}, False
-        tasks = [asyncio.create_task(_told(out, self._feed(requests, out)))]
-        tasks.append(asyncio.create_task(_told(out, self._serve(out))))
+        out: _Out = asyncio.Queue()
+        self._open, self._waiting, self._given_up, self._fed = {}, {}, 0, False
+        self._workplace.join(self._spec)
+        work = (self._feed(requests, out), self._hire(out), self._make_room())
+        tasks = [asyncio.create_task(_told(out, one)) for one in work]
         try:
             while (one := await out.get()) is not None:
                 if isinstance(one, BaseException):
                     raise one
                 yield one
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _ended(tasks)
             await self.close()
+            self._workplace.leave(self._spec)
 
     async def close(self) -> None:
-        worker, self._running, self._listening = self._running, None, None
-        if worker is not None:
-            await worker.end()
+        await _ended([*self._crew])
 
-    async def _feed(
-        self, requests: AsyncIterator[Request], out: asyncio.Queue[Response | BaseException | None]
-    ) -> None:
+    async def _feed(self, requests: AsyncIterator[Request], out: _Out) -> None:
         async for request in requests:
-            one = self._open[request.key] = _Open(request)
-            self._needed.set()
-            if self._listening is not None:
-                await self._listening.send(_frame(one))
+            self._open[request.key] = _Open(request)
+            self._waiting[request.key] = None
+            self._changed.set()
+            await self._hand_out()
         self._fed = True
         self._end_if_done(out)
 
-    def _end_if_done(self, out: asyncio.Queue[Response | BaseException | None]) -> None:
+    def _end_if_done(self, out: _Out) -> None:
         if self._fed and not self._open:
             out.put_nowait(None)
 
-    async def _serve(self, out: asyncio.Queue[Response | BaseException | None]) -> None:
-        """One worker after another, as long as something is asked. Raises ModelStopped."""
-        in_vain = 0
+    async def _hire(self, out: _Out) -> None:
+        """Takes on as many replicas as there is work for, up to this model's share of the workplace."""
         while True:
-            while not self._open:
-                self._needed.clear()
-                await self._needed.wait()
-            worker = self._running = await self._start()
-            begun, answered = await self._listen(worker, out)
-            self._running = self._listening = None
-            code = await worker.process.wait()
-            death = f"its worker process {worker.process.pid} ended with {_exit(code)}"
-            death += f" ({worker.said()})" if worker.said() else ""
-            await worker.end()
-            in_vain = 0 if answered or begun else in_vain + 1
-            if in_vain > self._spec.retry:
-                raise ModelStopped("error:worker", f"model {self._spec.abbr!r}: {death}; nothing was under way")
+            await self._changed.wait()
+            self._changed.clear()
+            while self._open and len(self._crew) < self._worthwhile():
+                member = asyncio.create_task(_told(out, self._staff(out)))
+                self._crew.add(member)
+                member.add_done_callback(self._gone)
+
+    def _gone(self, member: asyncio.Task[None]) -> None:
+        self._crew.discard(member)
+        self._changed.set()
+
+    def _worthwhile(self) -> int:
+        places = self._workplace.replicas(self._spec) - self._given_up
+        size = max((replica.rows for replica in self._replicas), default=0) or min(_BATCH, self._spec.at_once)
+        return max(1, min(places, ceil(len(self._open) / size)))
+
+    async def _staff(self, out: _Out) -> None:
+        """One replica: a worker, and another in its place where it dies, as long as something is asked. Raises ModelStopped."""
+        in_vain = 0
+        while self._open:
+            replica = await self._placed()
+            self._replicas.append(replica)
+            failed: ModelStopped | None = None
+            try:
+                failed = await self._listen(replica, out)
+            finally:
+                self._replicas.remove(replica)
+                begun = replica.begun & self._open.keys()
+                self._waiting.update(dict.fromkeys(key for key in self._open if key in replica.given))
+                how = await replica.worker.end()
+            if replica.retired:
+                return
+            death = f"its worker {replica.worker.name} ended with {how}"
+            in_vain = 0 if replica.answered or begun else in_vain + 1
+            if failed is not None or in_vain > self._spec.retry:
+                stop = failed or ModelStopped(
+                    "error:worker", f"model {self._spec.abbr!r}: {death}; nothing was under way"
+                )
+                if not any(other.ready for other in self._replicas):
+                    raise stop
+                self._given_up += 1
+                _log.warning("%s; the run goes on without this worker", stop)
+                await self._hand_out()
+                return
             _log.warning("model %r: %s; a new one is started", self._spec.abbr, death)
             for key in begun:
                 self._after_death(self._open[key], death, out)
+            await self._hand_out()
 
-    def _after_death(self, one: _Open, death: str, out: asyncio.Queue[Response | BaseException | None]) -> None:
+    async def _placed(self) -> _Replica:
+        """A new replica, as soon as there is a place for it."""
+        me = asyncio.current_task()
+        assert me is not None
+        self._queueing.add(me)
+        try:
+            return _Replica(await self._workplace.start(self._spec))
+        except NoPlace as error:
+            raise ModelStopped("error:setup", f"model {self._spec.abbr!r}: {error}") from None
+        finally:
+            self._queueing.discard(me)
+
+    def _after_death(self, one: _Open, death: str, out: _Out) -> None:
         if one.attempts > self._spec.retry:
             key = one.request.key
-            del self._open[key]
+            del self._open[key], self._waiting[key]
             out.put_nowait(Response(key=key, status="error:worker", error=death, attempts=one.attempts))
             self._end_if_done(out)
             return
         one.attempts += 1
         one.alone = True
 
-    async def _listen(
-        self, worker: _Worker, out: asyncio.Queue[Response | BaseException | None]
-    ) -> tuple[list[str], bool]:
-        """Takes in what a worker writes until it ends: the keys that were under way then, and whether it answered any."""
-        begun: list[str] = []
-        answered = False
+    async def _listen(self, replica: _Replica, out: _Out) -> ModelStopped | None:
+        """Takes in what a worker writes until it ends; what it says where it can't load the model."""
+        worker = replica.worker
         await worker.send(self._spec.model_dump(mode="json"))
         while (frame := await worker.read()) is not None:
             if "failed" in frame:
-                raise ModelStopped(frame["failed"], frame["error"])
+                return ModelStopped(frame["failed"], frame["error"])
             if "ready" in frame:
-                self._listening = worker
-                await worker.send(*map(_frame, list(self._open.values())))
+                replica.rows = frame["ready"].get("rows") or self._spec.at_once
+                self._changed.set()
             elif "begun" in frame:
-                begun = [key for key in frame["begun"] if key in self._open]
-            elif frame["key"] in self._open:
-                answered = True
+                replica.begun = set(frame["begun"])
+            elif frame["key"] in replica.given and frame["key"] in self._open:
                 one = self._open.pop(frame["key"])
-                begun = [key for key in begun if key != frame["key"]]
+                replica.answered += 1
+                replica.given.discard(frame["key"])
+                replica.begun.discard(frame["key"])
                 out.put_nowait(Response(**{**frame, "attempts": one.attempts}))
                 self._end_if_done(out)
-        return begun, answered
+            await self._hand_out()
+            replica.idle_since = None if replica.given else asyncio.get_running_loop().time()
+        return None
 
-    async def _start(self) -> _Worker:
-        try:
-            gpus = _GPUS.take(self._spec.run_cfg.num_gpus)
-        except ValueError as error:
-            raise ModelStopped("error:setup", f"model {self._spec.abbr!r}: {error}") from None
-        errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `end`)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            _BOOT,
-            json.dumps(sys.path),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-            limit=_LONGEST_LINE,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(gpus), "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
-            start_new_session=True,  # Ctrl-C is the run's to handle: what is under way gets a moment to arrive
-        )
-        return _Worker(process, errors, gpus)
+    async def _hand_out(self) -> None:
+        """Gives what waits to the replicas with the least to do. Where there may be several, each gets about a batch ahead,
+        of like lengths, so that one that comes later finds work too; a single one gets everything, to sort as it likes.
+        """
+        if not self._waiting:
+            return
+        ready = sorted((replica for replica in self._replicas if replica.ready), key=lambda one: len(one.given))
+        alone = len(ready) == len(self._crew) == 1 and self._workplace.replicas(self._spec) - self._given_up <= 1
+        orders = []
+        for number, replica in enumerate(ready):
+            if not alone and len(replica.given) > replica.rows:
+                continue
+            keys = list(self._waiting)
+            if not alone:
+                keys.sort(key=lambda key: _length(self._open[key].request), reverse=True)
+                keys = keys[: min(2 * replica.rows - len(replica.given), ceil(len(keys) / (len(ready) - number)))]
+            if not keys:
+                continue
+            for key in keys:
+                del self._waiting[key]
+            replica.given.update(keys)
+            replica.idle_since = None
+            orders.append(
+                replica.worker.send(*(frame_of(self._open[key].request, alone=self._open[key].alone) for key in keys))
+            )
+        for order in orders:
+            await order
+
+    async def _make_room(self) -> None:
+        """Where places are short: queues for none that it no longer needs, and lets go of a worker that has nothing to do; it
+        comes back when it is needed.
+        """
+        while True:
+            await asyncio.sleep(_LOOKING_S)
+            if not self._workplace.is_short():
+                continue
+            if not self._open:
+                for member in self._queueing:
+                    member.cancel()
+            now = asyncio.get_running_loop().time()
+            for replica in self._replicas:
+                idle = replica.ready and not replica.given and replica.idle_since is not None
+                if idle and now - (replica.idle_since or now) > _IDLE_S:
+                    replica.retired = True
+                    await replica.worker.send({"end": True})
 
 
-async def _told(out: asyncio.Queue[Response | BaseException | None], work: Any) -> None:
+async def _told(out: _Out, work: Coroutine[Any, Any, None]) -> None:
     """Runs a part of `generate`; what goes wrong there is raised by `generate`."""
     try:
         await work
@@ -221,19 +260,21 @@ async def _told(out: asyncio.Queue[Response | BaseException | None], work: Any) 
         out.put_nowait(error)
 
 
-def _frame(one: _Open) -> dict[str, Any]:
-    request = one.request
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _length(request: Request) -> int:
+    return sum(len(message.content) for message in request.messages)
+
+
+def frame_of(request: Request, *, alone: bool = False) -> dict[str, Any]:
+    """A request as a worker reads it."""
     return {
         "key": request.key,
         "messages": [[message.role, message.content] for message in request.messages],
         "sampling": request.sampling.as_json(),
-        "alone": one.alone,
+        "alone": alone,
     }
-
-
-def _exit(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else ""
-    why = "; where nobody killed it, memory ran out" if -code == signal.SIGKILL else ""
-    return f"exit code {code} ({name or 'a signal'}{why})"

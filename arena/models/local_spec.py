@@ -42,7 +42,11 @@ class RunCfg(Declared):
     """What a model needs to run."""
 
     num_gpus: NonNegativeInt | None = Field(
-        default=None, description="GPUs of its worker; one where there is one, if not given"
+        default=None, description="GPUs of a worker; one where there is one, if not given"
+    )
+    num_replicas: PositiveInt | None = Field(
+        default=None,
+        description="most workers; as many as its share of the GPUs allows, if not given; one without GPUs",
     )
 
 
@@ -60,6 +64,8 @@ class LocalModel(ModelDeclaration):
     max_seq_len: PositiveInt | None = Field(default=None, description="most tokens of question and answer together")
     min_out_len: NonNegativeInt = Field(default=0, description="fewest tokens of an answer")
     run_cfg: RunCfg = RunCfg()
+    max_num_workers: PositiveInt | None = Field(default=None, description="most workers of this model at once")
+    max_workers_per_gpu: PositiveInt = Field(default=1, description="most workers that share a GPU")
     retry: NonNegativeInt = Field(default=1, description="further attempts after the worker died")
 
     @model_validator(mode="before")

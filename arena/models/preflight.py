@@ -6,6 +6,8 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
+from arena.execution.gpus import visible_gpus
+from arena.execution.local import need_of
 from arena.models.local_spec import HFModel, LocalModel
 
 
@@ -16,6 +18,10 @@ def impediment(spec: LocalModel) -> str | None:
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
         return f"model {spec.abbr!r}: not installed: {', '.join(missing)}: pip install 'arena[hf]'"
+    try:
+        need_of(spec).gpus_of(visible_gpus())
+    except ValueError as error:
+        return f"model {spec.abbr!r}: {error}"
     folder = Path(spec.path)
     if folder.is_dir() and not (folder / "config.json").is_file():
         return f"model {spec.abbr!r}: {folder} holds no config.json: name the folder that save_pretrained wrote"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from arena.models.batching import Prompt, Room, next_batch
-from arena.models.local_spec import HFModel
+from arena.models.local_spec import HFModel, LocalModel
 
 BROKEN_DEVICE = 70
 """Exit code of a worker whose GPU answers nothing more: CUDA's errors stay until the process ends."""
@@ -59,6 +59,14 @@ class Writes(Protocol):
     def measured(self, room: Room, batch: Sequence[Prompt]) -> Room: ...
 
 
+class Loaded(Writes, Protocol):
+    """An engine with its model."""
+
+    def room(self) -> Room:
+        """For the first batches."""
+        ...
+
+
 def main() -> None:
     """Serves the declaration that is the first line of standard input."""
     frames, answers = _own_streams()
@@ -71,20 +79,26 @@ def main() -> None:
 
     spec = HFModel.model_validate_json(frames.readline())
     try:
-        from arena.models.hf_engine import Engine
-
-        engine = Engine(spec)
-    except ImportError as error:
-        missing = f"model {spec.abbr!r}: backend hf needs torch and transformers ({error}): pip install 'arena[hf]'"
-        send({"failed": "error:setup", "error": missing})
-        return
+        engine = loaded(spec)
     except LoadFailed as failed:
         send({"failed": failed.status, "error": str(failed)})
         return
     inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(frames, inbox), daemon=True).start()
-    send({"ready": {"device": str(engine.model.device), "limit": engine.limit}})
-    serve(engine, engine.room(), inbox, send)
+    room = engine.room()
+    send({"ready": {"rows": room.rows}})
+    serve(engine, room, inbox, send)
+
+
+def loaded(spec: LocalModel) -> Loaded:
+    """The engine with the model in it. Raises LoadFailed."""
+    try:
+        from arena.models.hf_engine import Engine
+    except ImportError as error:
+        missing = f"model {spec.abbr!r}: backend hf needs torch and transformers ({error}): pip install 'arena[hf]'"
+        raise LoadFailed("error:setup", missing) from error
+    assert isinstance(spec, HFModel)
+    return Engine(spec)
 
 
 def _own_streams() -> tuple[Any, Any]:
@@ -155,8 +169,7 @@ def _written(engine: Writes, room: Room, batch: list[Prompt], send: Send) -> tup
         smaller = room.after_memory_ran_out(batch)
         if smaller is not None:
             return smaller, []
-        remedy = "set max_seq_len or max_out_len lower, or use more GPUs (run_cfg.num_gpus)"
-        send({"key": batch[0].key, "status": "error:memory", "error": f"{_said(error)}; {remedy}"})
+        send({"key": batch[0].key, **out_of_memory(error)})
         return room, [batch[0].key]
     except Exception as error:
         if "CUDA error" in str(error) or "device-side assert" in str(error):
@@ -168,6 +181,12 @@ def _written(engine: Writes, room: Room, batch: list[Prompt], send: Send) -> tup
     for prompt in batch:
         room, _ = _written(engine, room, [prompt], send)
     return room, [prompt.key for prompt in batch]
+
+
+def out_of_memory(error: OutOfMemory) -> dict[str, str]:
+    """What becomes of a prompt that does not fit alone."""
+    remedy = "set max_seq_len or max_out_len lower, or use more GPUs (run_cfg.num_gpus)"
+    return {"status": "error:memory", "error": f"{_said(error)}; {remedy}"}
 
 
 def _said(error: Exception) -> str:

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from arena.cli.hf_options import typed
 from arena.config import ConfigError, dump, load
 from arena.jsonl import BadFile
-from arena.models.gpus import chosen_gpus
 from arena.models.spec import HFModel
 from arena.models.weights import hub_commit, weights_digest
 from tests.program import arena
@@ -83,7 +82,8 @@ class TestFingerprint:
 
     @pytest.mark.parametrize(
         "change",
-        [{"batch_size": 3}, {"run_cfg": {"num_gpus": 2}}, {"retry": 5}, {"model_kwargs": {"device_map": "auto"}},
+        [{"batch_size": 3}, {"run_cfg": {"num_gpus": 2, "num_replicas": 3}}, {"retry": 5},
+         {"max_num_workers": 2}, {"max_workers_per_gpu": 2}, {"model_kwargs": {"device_map": "auto"}},
          {"description": "x"}],
         ids=str,
     )  # fmt: skip
@@ -213,18 +213,3 @@ class TestFlags:
         assert told in done.stderr
         assert "Traceback" not in done.stderr
         assert not (folder.parent / "outputs").exists()
-
-
-class TestGpus:
-    def test_one_where_there_is_one(self) -> None:
-        assert chosen_gpus((), None, {}) == ()
-        assert chosen_gpus(("0", "1"), None, {}) == ("0",)
-        assert chosen_gpus(("0",), 0, {}) == ()
-
-    def test_those_that_are_used_least(self) -> None:
-        assert chosen_gpus(("0", "1", "2"), 2, {"0": 1}) == ("1", "2")
-        assert chosen_gpus(("0",), 1, {"0": 3}) == ("0",)
-
-    def test_more_than_there_are_is_a_mistake(self) -> None:
-        with pytest.raises(ValueError, match="this machine shows 1"):
-            chosen_gpus(("0",), 2, {})

@@ -1,0 +1,158 @@
+"""Workers as processes of this machine, with GPUs given out through CUDA_VISIBLE_DEVICES.
+
+The worker is a program of its own rather than a `multiprocessing` child, which would run the caller's main module again:
+a script without `if __name__ == "__main__"` may call `arena.run.execute`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+from arena.execution.gpus import Gpus, Need, shares, visible_gpus
+from arena.execution.seam import NoPlace, Worker
+from arena.models.local_spec import LocalModel
+from arena.models.retry import shortened
+
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from arena.models.worker import main; main()"
+_LONGEST_LINE = 2**28
+_CLOSING_S = 10.0
+
+
+@dataclass(slots=True)
+class _Process:
+    """`arena.execution.seam.Worker` on this machine."""
+
+    process: asyncio.subprocess.Process
+    errors: IO[bytes]
+    taken: tuple[str, ...]
+    gpus: Gpus
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def name(self) -> str:
+        where = f" on GPU {', '.join(self.taken)}" if self.taken else ""
+        return f"process {self.pid}{where}"
+
+    async def send(self, *frames: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        with suppress(ConnectionError, RuntimeError):  # it died; whoever reads from it finds out
+            self.process.stdin.write(b"".join(json.dumps(frame).encode("ascii") + b"\n" for frame in frames))
+            await self.process.stdin.drain()
+
+    async def read(self) -> dict[str, Any] | None:
+        assert self.process.stdout is not None
+        line = await self.process.stdout.readline()
+        if not line.endswith(b"\n"):
+            return None
+        frame: dict[str, Any] = json.loads(line)
+        return frame
+
+    async def end(self) -> str:
+        """Closing its input ends the process at once."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.close()
+            code = await asyncio.wait_for(self.process.wait(), _CLOSING_S)
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                self.process.kill()
+            code = await self.process.wait()
+        finally:
+            self.gpus.give_back(self.taken)
+        said = self._said()
+        self.errors.close()
+        return _exit(code) + (f" ({said})" if said else "")
+
+    def _said(self) -> str:
+        """The last line of its standard error."""
+        self.errors.seek(0, os.SEEK_END)
+        self.errors.seek(max(0, self.errors.tell() - 4096))
+        lines = self.errors.read().decode("utf-8", "replace").split("\n")
+        return shortened(next((line for line in reversed(lines) if line.strip()), ""), 300)
+
+
+class ThisMachine:
+    """`arena.execution.seam.Workplace`."""
+
+    def __init__(self) -> None:
+        self._gpus = Gpus()
+        self._guests: list[LocalModel] = []
+
+    def join(self, spec: LocalModel) -> None:
+        self._guests.append(spec)
+
+    def leave(self, spec: LocalModel) -> None:
+        self._guests.remove(spec)
+
+    def replicas(self, spec: LocalModel) -> int:
+        needs = [need_of(guest) for guest in self._guests]
+        try:
+            return shares(visible_gpus(), needs)[self._guests.index(spec)]
+        except ValueError:  # some model can't run here; `start` says so to its own backend
+            return 1
+
+    def is_short(self) -> bool:
+        return self._gpus.are_short
+
+    async def start(self, spec: LocalModel) -> Worker:
+        try:
+            taken = await self._gpus.take(need_of(spec))
+        except ValueError as error:
+            raise NoPlace(str(error)) from None
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `end`)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                _BOOT,
+                json.dumps(sys.path),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                limit=_LONGEST_LINE,
+                env=_environment(taken),
+                start_new_session=True,  # Ctrl-C is the run's to handle: what is under way gets a moment to arrive
+            )
+        except BaseException:
+            self._gpus.give_back(taken)
+            errors.close()
+            raise
+        return _Process(process, errors, taken, self._gpus)
+
+
+THIS_MACHINE = ThisMachine()
+
+
+def need_of(spec: LocalModel) -> Need:
+    """What the workers of a declaration need of this machine."""
+    caps = [n for n in (spec.run_cfg.num_replicas, spec.max_num_workers) if n is not None]
+    needs_gpu = spec.run_cfg.num_gpus != 0 and bool(visible_gpus())
+    # --max-num-workers is an upper limit only: it asks for no second copy in the memory of a machine without GPUs.
+    workers = min(caps, default=None) if needs_gpu else min([spec.run_cfg.num_replicas or 1, *caps])
+    return Need(gpus=spec.run_cfg.num_gpus, workers=workers, per_gpu=spec.max_workers_per_gpu)
+
+
+def _environment(gpus: tuple[str, ...]) -> dict[str, str]:
+    """nvidia-smi counts GPUs in the order of the bus; CUDA must count them likewise."""
+    order = {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    return {**os.environ, **order, **quiet, "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+
+
+def _exit(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else ""
+    why = "; where nobody killed it, memory ran out" if -code == signal.SIGKILL else ""
+    return f"exit code {code} ({name or 'a signal'}{why})"
