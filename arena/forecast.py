@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from arena.elicit.dialogue import next_request
 from arena.models.chat import Usage, cost
 from arena.models.recorded import RecordedBackend
-from arena.models.spec import ModelSpec, Price, RecordedModel
+from arena.models.spec import ModelSpec, RecordedModel
 from arena.models.tokenizer import counter
 from arena.pipeline import Docket, Plan, not_judgeable
+from arena.purse import longest, price_of
 from arena.store import Observed, Store
 from arena.switchboard import Line
 from arena.tokens import Count, guessed_of, tokens_of
@@ -29,7 +30,8 @@ class Forecast:
     """What one model would be asked as candidate ("answers") or as judge ("judging").
 
     `by_structure` of the `new` requests hang on answers that are not there yet. `cost` is in dollars, None where the price
-    is unknown; `seconds` is None where the store has seen no reply of this model. `how` says where the tokens come from.
+    is unknown; `seconds` is None where the store has seen no reply of this model. `how` says where the
+    tokens come from.
     """
 
     model: str
@@ -48,7 +50,7 @@ class Forecast:
 def forecast(plan: Plan, specs: Sequence[ModelSpec], lines: Mapping[str, Line], store: Store | None) -> list[Forecast]:
     """A line for every model and role that has anything to do, candidates first. `lines` are never asked, only looked up."""
     by_name = {spec.abbr: spec for spec in specs}
-    book = _Book(lines, store, {name: found for name, spec in by_name.items() if (found := counter(spec))})
+    book = _Book(lines, store, by_name)
     for item in plan.items:
         _walk_item(plan, item, book)
     return [
@@ -73,9 +75,10 @@ class _Tally:
 class _Book:
     """Counts requests and knows what has come already. `seen` are the keys met so far: the same is bought once."""
 
-    def __init__(self, lines: Mapping[str, Line], store: Store | None, counts: Mapping[str, Count]) -> None:
+    def __init__(self, lines: Mapping[str, Line], store: Store | None, specs: Mapping[str, ModelSpec]) -> None:
         self.lines = lines
-        self.counts = counts
+        self.counts = {name: found for name, spec in specs.items() if (found := counter(spec))}
+        self._specs = specs
         self.tallies: dict[tuple[str, str], _Tally] = {}
         self._store = store
         self._seen: set[str] = set()
@@ -102,12 +105,12 @@ class _Book:
             return line.backend.lookup(request) if certain else None
         tally.input_tokens += tokens_of(request.messages, self.count(request.model))
         tally.output_tokens += self.expected_output(request)
-        tally.limits.add(request.sampling.max_tokens)
+        tally.limits.add(self._limit(request))
         return None
 
     def expected_output(self, request: Request) -> int:
         """Tokens of the reply: the mean of this model's replies in the store, else the limit, else 1,000."""
-        seen, limit = self.observed(request.model, _role(request)), request.sampling.max_tokens
+        seen, limit = self.observed(request.model, _role(request)), self._limit(request)
         if seen.output_tokens is None:
             return _ASSUMED_OUTPUT if limit is None else limit
         mean = round(seen.output_tokens)
@@ -115,6 +118,9 @@ class _Book:
 
     def count(self, model: str) -> Count:
         return self.counts.get(model, guessed_of)
+
+    def _limit(self, request: Request) -> int | None:
+        return longest(self._specs[request.model], request.sampling.max_tokens)
 
     def observed(self, model: str, role: str) -> Observed:
         if (model, role) not in self._observed:
@@ -171,7 +177,6 @@ def _line(spec: ModelSpec, role: str, tally: _Tally, book: _Book) -> Forecast:
     seen = book.observed(spec.abbr, role)
     ratio = 1.0 if seen.input_ratio is None else seen.input_ratio
     tokens = round(tally.input_tokens * ratio)
-    price: Price | None = getattr(spec, "price", None)
     return Forecast(
         model=spec.abbr,
         role=role,
@@ -180,7 +185,7 @@ def _line(spec: ModelSpec, role: str, tally: _Tally, book: _Book) -> Forecast:
         by_structure=tally.by_structure,
         input_tokens=tokens,
         output_tokens=tally.output_tokens,
-        cost=0.0 if free or not tally.new else cost(Usage(tokens, tally.output_tokens), price),
+        cost=0.0 if free or not tally.new else cost(Usage(tokens, tally.output_tokens), price_of(spec)),
         seconds=None if seen.replies_per_s is None else tally.new / seen.replies_per_s,
         free=free,
         how="" if free or not tally.new else "; ".join(_how(tally, seen, exact=spec.abbr in book.counts)),

@@ -12,14 +12,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from arena.models.spec import ModelSpec, Price
+from arena.models.spec import ModelSpec, OpenAIModel, Price
 from judge.types import Request, Response
 
 _A_MESSAGE, _A_CHAT = 16, 64
 """More tokens than chat templates put around a message, and around a chat (some bring a system message of their own)."""
-_MAYBE_CHARGED = frozenset({"error:timeout", "error:connection", "error:bad_response"})
-"""Failures after which a provider may have written an answer, and charge for it, that never arrived."""
+_AN_IMAGE = 50_000
+"""More tokens than the dearest model makes of a picture."""
 _LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 
 
@@ -69,17 +70,17 @@ class Purse:
                 await waiting
         return False
 
-    def settle(self, key: str, response: Response | None) -> None:
-        """What a request came to: its cost, or the most it may have cost where that isn't known. None: it was never sent."""
-        most = self._held.pop(key, None)
+    def settle(self, response: Response) -> None:
+        """What a request came to: its cost, or the most it may have cost where that isn't known; and, for every attempt whose
+        answer got lost, the most once more.
+        """
+        most = self._held.pop(response.key, None)
         if most is None:
             return
-        if response is None:
-            self.requests -= 1
-        elif not response.failed:
+        self.requests -= response.attempts == 0
+        self.spent += most * response.lost
+        if not response.failed and response.status != "overflow":  # which is a refusal: nothing was written
             self.spent += most if response.cost is None else response.cost
-        elif response.status in _MAYBE_CHARGED:
-            self.spent += most
         self._wake()
 
     def _close(self, status: str, why: str) -> None:
@@ -96,28 +97,36 @@ class Purse:
 def dearest(request: Request, spec: ModelSpec) -> float:
     """The most dollars that a request can cost: no token is shorter than a byte, and no reply longer than its limit.
 
-    Raises ValueError for a model without a price or a request without a limit.
+    Nobody charges for what runs on this machine. Raises ValueError for a model without a price or a request without a limit.
     """
-    price, limit = price_of(spec), longest(spec, request.sampling.max_tokens)
+    if not isinstance(spec, OpenAIModel):
+        return 0.0
+    price, limit = spec.price, longest(spec, request.sampling.max_tokens)
     if price is None or limit is None:
         raise ValueError(f"model {spec.abbr!r} has no price, or no limit of length")
-    body = getattr(spec, "extra_body", {})
     sent = sum(_A_MESSAGE + len(message.content.encode("utf-8", "replace")) for message in request.messages)
-    sent += _A_CHAT + (len(json.dumps(body)) if body else 0)
+    sent += sum(_AN_IMAGE * len(message.images) for message in request.messages)
+    sent += _A_CHAT + (len(json.dumps(spec.extra_body)) if spec.extra_body else 0)
     return (sent * max(price.input, price.cached_input or 0.0) + limit * price.output) / 1e6
 
 
 def price_of(spec: ModelSpec) -> Price | None:
-    price: Price | None = getattr(spec, "price", None)
-    return price
+    """What a provider charges; nothing for what runs on this machine. None where that isn't known."""
+    return spec.price if isinstance(spec, OpenAIModel) else Price(input=0, output=0)
 
 
 def longest(spec: ModelSpec, max_tokens: int | None) -> int | None:
-    """The most tokens a reply may have; `extra_body` overrides what is asked for. None where nothing limits it."""
-    body: Mapping[str, object] = getattr(spec, "extra_body", {})
-    limits = [max_tokens, *(body.get(name) for name in _LENGTH_FIELDS)]
-    known = [limit for limit in limits if isinstance(limit, int)]
-    return max(known) if known else None
+    """The most tokens a reply may have, where `max_tokens` is asked for. None where nothing limits it.
+
+    `extra_body` overrides what is asked for. Of two fields that both hold a limit it's not known which one the server heeds.
+    """
+    if not isinstance(spec, OpenAIModel):
+        return max_tokens
+    sent: dict[str, Any] = {spec.max_tokens_field: max_tokens}
+    sent |= {name: spec.extra_body[name] for name in _LENGTH_FIELDS if name in spec.extra_body}
+    limits = [limit for limit in sent.values() if limit is not None]
+    sound = limits and all(isinstance(limit, int) and not isinstance(limit, bool) and limit > 0 for limit in limits)
+    return max(limits) if sound else None
 
 
 def unlimited(specs: Sequence[ModelSpec], lengths: Mapping[str, Sequence[int | None]]) -> list[str]:
@@ -131,8 +140,11 @@ def unlimited(specs: Sequence[ModelSpec], lengths: Mapping[str, Sequence[int | N
         if price_of(spec) is None:
             remedy = "add `price: {input: ..., output: ...}` to it, or its model to prices.yaml in the work dir"
             problems.append(f"{where} has no price: {remedy}")
-        if any(longest(spec, limit) is None for limit in lengths.get(spec.abbr, ())):
-            problems.append(f"{where} may write answers of any length: set max_out_len for it, or for the dataset")
+        charged = isinstance(spec, OpenAIModel)
+        if charged and any(longest(spec, limit) is None for limit in lengths.get(spec.abbr, ())):
+            problems.append(
+                f"{where} may write answers of any length: set max_out_len for it (in extra_body a whole number)"
+            )
     return problems
 
 

@@ -79,7 +79,7 @@ def execute(
     with_prices = priced(run_config, work_dir, price_table)
     items, lines = _prepared(with_prices, mode, announce, buying=True, debug=debug)
     purse = _purse(limits, with_prices, lines, mode) if limits else None
-    with Store(work_dir / FILE_NAME) as store:
+    with Store(work_dir / FILE_NAME, create=not reuse) as store:
         name = _continued(store.run(reuse, own=True), run_config, mode) if reuse else new_folder(work_dir)
         folder = work_dir / name
         with store.working_on(name):
@@ -107,6 +107,7 @@ def dry_run(
     work_dir: Path,
     *,
     mode: Mode = "all",
+    reuse: str | None = None,
     price_table: Path | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> list[Forecast]:
@@ -114,10 +115,14 @@ def dry_run(
 
     Raises ConfigError, BadFile, StoreError as `execute` does.
     """
+    if mode == "viz":
+        return []
     run_config = priced(run_config, work_dir, price_table)
     items, lines = _prepared(run_config, mode, announce, buying=False)
     path = work_dir / FILE_NAME
-    with Store(path, read_only=True) if path.exists() else contextlib.nullcontext() as store:
+    with Store(path, read_only=True) if reuse or path.exists() else contextlib.nullcontext() as store:
+        if store and reuse:
+            _continued(store.run(reuse, own=True), run_config, mode)
         plan = _plan("", run_config, items, store.salt if store else b"", mode, debug=False)
         return forecast(plan, (*run_config.models, *run_config.judges), lines, store)
 
@@ -125,12 +130,17 @@ def dry_run(
 def _prepared(
     run_config: RunConfig, mode: Mode, announce: Callable[[str], None], *, buying: bool, debug: bool = False
 ) -> tuple[list[Item], dict[str, Line]]:
-    """The items of a run and a line for every model, recordings matched to the items; if `buying`, with every key in place."""
+    """The items of a run and a line for every model, recordings matched to the items; if `buying`, with every key in place.
+
+    Whatever can't be read is found here, before anything is written: the weights of local models, too.
+    """
     everything = [load_items(spec, run_config.data_dir) for spec in run_config.datasets]
     items = [item for mine in everything for item in mine[: run_config.limit]]
     if buying:
         _check_access(run_config, mode)
     lines = _open_lines(run_config, mode, debug)
+    for spec in (*run_config.models, *run_config.judges):
+        spec.fingerprint()
     if mode != "viz":
         _match_recordings(run_config, lines, [item for mine in everything for item in mine], items, announce)
     return items, lines

@@ -62,6 +62,7 @@ class Switchboard:
         self._stopped: dict[str, ModelStopped] = {}
         self._open: dict[str, tuple[Request, asyncio.Future[Response]]] = {}
         self._asked: set[str] = set()
+        self._handed_over: set[str] = set()
         self._pumps: list[asyncio.Task[None]] = []
         self._closing = False
 
@@ -152,9 +153,8 @@ class Switchboard:
         return stored
 
     def _failed(self, request: Request, status: str, error: str) -> Response:
-        response = Response(key=request.key, status=status, error=error)
-        if self._purse is not None:
-            self._purse.settle(request.key, None)
+        sent = int(request.key in self._handed_over)
+        response = Response(key=request.key, status=status, error=error, attempts=sent)
         self._arrived(request, response)
         return response
 
@@ -191,17 +191,19 @@ class Switchboard:
 
     async def _feed(self, name: str) -> AsyncIterator[Request]:
         while (request := await self._queues[name].get()) is not None:
+            self._handed_over.add(request.key)
             yield request
 
     def _arrived(self, request: Request, response: Response) -> None:
         if self._purse is not None:
-            self._purse.settle(request.key, response)
+            self._purse.settle(response)
         response = self._store.keep(self._run, request, response)
         self._watcher.arrived(request, response, bought=True)
         self._settle(request.key, response)
 
     def _settle(self, key: str, response: Response) -> None:
         self._asked.discard(key)
+        self._handed_over.discard(key)
         waiting = self._open.pop(key, None)
         if waiting is not None and not waiting[1].done():
             waiting[1].set_result(response)

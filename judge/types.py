@@ -227,6 +227,8 @@ JUDGEABLE = frozenset({"ok", "truncated"})
 class Response:
     """What came back. An error is a status, never text. Tokens, seconds and cost are None where unknown.
 
+    `attempts` are those that were sent (0: none was). Of `lost` ones nothing arrived, and a provider may charge for them.
+
     `logprobs` of a generated text are as its server gave them; of a "loglikelihood" request they are `{"sum": the natural
     logarithm of the continuation's probability, "tokens": [of each of its tokens], "greedy": whether each was the likeliest}`.
     """
@@ -243,6 +245,7 @@ class Response:
     cost: float | None = None
     latency_s: float | None = None
     attempts: int = 1
+    lost: int = 0
     error: str = ""
 
     @property

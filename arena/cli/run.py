@@ -111,6 +111,8 @@ def command(
         raise click.UsageError("mode viz works on a run that exists: add -r (or -r RUN), or use `arena report`")
     if dry_run and (budget is not None or max_requests is not None):
         raise click.UsageError("--dry-run buys nothing: leave out --budget and --max-requests")
+    if dry_run and mode == "viz":
+        raise click.UsageError("mode viz buys nothing: leave out --dry-run")
     try:
         limits = Limits(None if budget is None else dollars(budget), max_requests)
     except ValueError:
@@ -157,6 +159,7 @@ def command(
                 run_config,
                 work_dir,
                 mode=mode,  # type: ignore[arg-type]
+                reuse=reuse,
                 price_table=prices,
                 announce=announce,
             )

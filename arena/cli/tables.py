@@ -129,7 +129,9 @@ def echo_forecast(forecasts: Sequence[Forecast]) -> None:
 
 
 def _dollars(value: float | None) -> str:
-    return "unknown" if value is None else f"${value:.4f}"
+    if value is None:
+        return "unknown"
+    return "<$0.0001" if 0 < value < 0.0001 else f"${value:.4f}"
 
 
 def _duration(seconds: float) -> str:

@@ -48,7 +48,13 @@ class BadBody(ValueError):
 
 
 def read_completion(
-    body: bytes, *, key: str, price: Price | None = None, attempts: int = 1, latency_s: float | None = None
+    body: bytes,
+    *,
+    key: str,
+    price: Price | None = None,
+    attempts: int = 1,
+    lost: int = 0,
+    latency_s: float | None = None,
 ) -> Response:
     """The response in the body of a chat completion. Raises BadBody for anything that isn't one.
 
@@ -92,6 +98,7 @@ def read_completion(
         cost=cost(usage, price),
         latency_s=latency_s,
         attempts=attempts,
+        lost=lost,
     )
 
 

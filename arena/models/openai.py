@@ -37,6 +37,8 @@ _MOST_LOST = 16
 """Requests in a row that may be given up because a server that was there is there no more, before its model is."""
 _FIRST_GUESS = 500
 """The tokens of an answer for which nothing sets a limit, until some have come."""
+_MAYBE_CHARGED = frozenset({"error:timeout", "error:connection", "error:bad_response"})
+"""Failures after which a server may have written an answer that never arrived."""
 _NO_KEY = "none"
 """What is sent to a server of one's own that wants no key: the SDK insists on some."""
 
@@ -134,6 +136,7 @@ class OpenAIBackend:
             return Response(key=request.key, status="error:bad_request", error=message, attempts=0)
         content = request_body(self._spec, request)
         lane = self._lane
+        lost = 0
         for attempt in itertools.count(1):
             turn = None if self._cause is not None else await lane.enter(self, attempt, self._expected_tokens(request))
             if turn is None:
@@ -150,12 +153,13 @@ class OpenAIBackend:
                 latency = time.monotonic() - begun
                 try:
                     response = read_completion(
-                        outcome, key=request.key, price=self._spec.price, attempts=attempt, latency_s=latency
+                        outcome, key=request.key, price=self._spec.price, attempts=attempt, lost=lost, latency_s=latency
                     )
                     self._note_usage(turn, response)
                     return response
                 except BadBody as error:
                     outcome = Failure(status="error:bad_response", message=str(error), then="retry")
+            lost += outcome.status in _MAYBE_CHARGED and not outcome.unreached
             never_there = outcome.unreached and not self._reached and attempt > min(self._spec.retry, _KNOCKS)
             if outcome.then == "stop" or never_there:
                 await self.stop(outcome)
@@ -164,7 +168,7 @@ class OpenAIBackend:
                 if self._lost > _MOST_LOST:
                     await self.stop(outcome)
                 message = shortened(self.struck(outcome.message), 500)
-                return Response(key=request.key, status=outcome.status, error=message, attempts=attempt)
+                return Response(key=request.key, status=outcome.status, error=message, attempts=attempt, lost=lost)
             self._tell(request, outcome, attempt)
             await self._back_off(outcome, attempt, turn)
         raise AssertionError("itertools.count() ended")

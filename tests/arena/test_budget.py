@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.models.chat import request_body
-from arena.models.spec import OpenAIModel
-from arena.purse import Limits, Purse, dearest, dollars, longest
+from arena.models.spec import HFModel, OpenAIModel
+from arena.purse import Limits, Purse, dearest, dollars, longest, unlimited
 from arena.store import FILE_NAME
 from judge.types import Address, Asker, Message, Request, Response, Sampling
 from tests.program import arena
@@ -164,9 +164,75 @@ def test_the_dearest_covers_every_byte_that_is_sent_and_every_token_allowed(text
     assert body["max_tokens"] == most
 
 
-def test_extra_body_that_overrides_the_limit_counts() -> None:
-    assert longest(spec(extra_body={"max_completion_tokens": 9000}), 100) == 9000
-    assert longest(spec(), None) is None
+@pytest.mark.parametrize(
+    ("body", "asked_for", "most"),
+    [
+        ({"max_completion_tokens": 9000}, 100, 9000),
+        ({"max_tokens": 9000}, 100, 9000),
+        ({"max_tokens": 50}, 100, 50),
+        ({}, None, None),
+        ({"max_tokens": None}, 100, None),
+        ({"max_tokens": 9000.0}, 100, None),
+        ({"max_tokens": "9000"}, 100, None),
+        ({"max_completion_tokens": True}, 100, None),
+        ({"max_tokens": -1}, None, None),
+    ],
+)
+def test_extra_body_that_overrides_the_limit_counts(
+    body: dict[str, Any], asked_for: int | None, most: int | None
+) -> None:
+    assert longest(spec(extra_body=body), asked_for) == most
+
+
+def bought(*responses: dict[str, Any], budget: float = 100.0) -> Purse:
+    """A purse after requests that may cost a dollar each came to this."""
+    purse = Purse(Limits(budget, None), [spec()])
+
+    async def each() -> None:
+        for number, fields in enumerate(responses):
+            request = asked(number, 90_000)
+            if await purse.admit(request):
+                purse.settle(Response(key=request.key, **fields))
+
+    asyncio.run(each())
+    return purse
+
+
+def test_what_broke_off_counts_each_time_and_what_was_refused_never() -> None:
+    most = dearest(asked(0, 90_000), spec())
+    assert bought({"status": "ok", "cost": 0.25, "attempts": 3, "lost": 2}).spent == pytest.approx(0.25 + 2 * most)
+    assert bought({"status": "error:timeout", "attempts": 3, "lost": 3}).spent == pytest.approx(3 * most)
+    refused = [{"status": status} for status in ("overflow", "error:auth", "error:server", "error:bad_request")]
+    assert bought(*refused).spent == 0
+    purse = bought(
+        {"status": "error:timeout", "attempts": 9, "lost": 9}, {"status": "ok", "cost": 0.1}, budget=2 * most
+    )
+    assert (purse.status, purse.requests) == ("error:budget", 1), "nothing more is asked"
+
+
+def test_a_request_that_was_refused_was_sent(tmp_path: Path) -> None:
+    """A model with a wrong key does not leave its requests to the others."""
+    with serve(plan={"models": {"barred": {"key": "another"}}}, latency=0.01) as server:
+        models = [{"abbr": name, "model": name, "base_url": server.url} for name in ("barred", "open")]
+        raw = {"models": models, "datasets": ["quickstart_open"]}
+        (tmp_path / "run.yaml").write_text(json.dumps(raw))
+        ended = arena("run", "run.yaml", "-w", "work", "--max-requests", "9", "--debug", cwd=tmp_path)
+        assert ended.returncode == 1, ended.stderr
+        stats = server.stats()
+    assert stats["attempts_by_model"]["barred"] >= 1
+    assert stats["attempts"] <= 9
+
+
+def test_a_local_model_costs_no_dollars(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "config.json").write_text("{}")
+    local = HFModel.model_validate({"abbr": "tiny", "path": str(tmp_path / "tiny")})
+    assert unlimited([local], {"tiny": [None]}) == []
+    purse = Purse(Limits(0.01, None), [local])
+    request = local.asker().request([Message("user", "x" * 10**6)], Address("d", "1", "answer", ("tiny",)))
+    assert asyncio.run(purse.admit(request))
+    purse.settle(Response(key=request.key, status="ok"))
+    assert purse.spent == 0
 
 
 Event = tuple[int, int, str]
@@ -200,7 +266,7 @@ def test_no_order_of_events_passes_a_limit(
                 return
             await asyncio.sleep(0)
             if outcome == "unsent":
-                purse.settle(request.key, None)
+                purse.settle(Response(key=request.key, status="error:auth", attempts=0))
                 return
             truth["sent"] += 1
             dear = dearest(request, spec())
@@ -209,7 +275,8 @@ def test_no_order_of_events_passes_a_limit(
             assert truth["dollars"] <= budget * (1 + 1e-9)
             assert most_requests is None or truth["sent"] <= most_requests
             status = {"lost": "error:timeout", "429": "error:rate_limit"}.get(outcome, "ok")
-            purse.settle(request.key, Response(key=request.key, status=status, cost=cost if outcome == "ok" else None))
+            told = cost if outcome == "ok" else None
+            purse.settle(Response(key=request.key, status=status, cost=told, lost=int(outcome == "lost")))
 
     async def everything() -> None:
         slots = asyncio.Semaphore(workers)

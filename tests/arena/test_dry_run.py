@@ -113,6 +113,39 @@ def test_tokens_and_cost(tmp_path: Path) -> None:
     assert then["j"].cost == pytest.approx(spent["j"], rel=0.3), "its questions hang on answers that are guessed at"
 
 
+def test_a_limit_in_the_body_is_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    model = {"abbr": "a", "model": "a", "max_out_len": 100, "extra_body": {"max_completion_tokens": 5000}}
+    path.write_text(json.dumps({"models": [model], "datasets": ["quickstart_exact"], "limit": 2}))
+    (line,) = dry_run(load(str(path)), tmp_path / "work")
+    assert line.output_tokens == 2 * 5000
+    assert "the limit of 5000 each" in line.how
+
+
+def test_a_local_model_costs_no_dollars(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "config.json").write_text("{}")
+    args = ("run", "--hf-path", "tiny", "--datasets", "quickstart_exact", "--limit", "2", "--dry-run")
+    ended = arena(*args, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "to buy: 2 requests, 0 are in the store; cost $0.0000" in ended.stdout
+
+
+def test_what_the_run_would_refuse_is_refused(tmp_path: Path) -> None:
+    with serve() as server:
+        declared(server, tmp_path)
+        ended = arena("run", "run.yaml", "-w", "work", "-r", "--dry-run", cwd=tmp_path)
+        assert (ended.returncode, "there is no store here yet" in ended.stderr) == (1, True)
+        ended = arena("run", "run.yaml", "-w", "work", "-r", cwd=tmp_path)
+        assert (ended.returncode, "there is no store here yet" in ended.stderr) == (1, True)
+        assert not (tmp_path / "work").exists(), "a work dir that was mistyped is not made"
+        assert arena("run", "--limit", "1", "-w", "work", cwd=tmp_path).returncode == 0
+        ended = arena("run", "run.yaml", "-w", "work", "-r", "--dry-run", cwd=tmp_path)
+        assert (ended.returncode, "which this config has not" in ended.stderr) == (2, True)
+        ended = arena("run", "-w", "work", "-m", "viz", "-r", "--dry-run", cwd=tmp_path)
+        assert (ended.returncode, "mode viz buys nothing" in ended.stderr) == (2, True)
+
+
 def test_not_one_byte_of_a_store_changes(tmp_path: Path) -> None:
     with serve() as server:
         declared(server, tmp_path)

@@ -465,6 +465,13 @@ class TestAWholeRun:
         with closing(sqlite3.connect(folder / "w" / "arena.db")) as store:
             return bool(store.execute("SELECT 1 FROM sqlite_master WHERE name = 'responses'").fetchone())
 
+    def test_weights_that_cannot_be_read_are_told_before_anything_is_written(self, tmp_path: Path) -> None:
+        folder = make_model(tmp_path / "tiny")
+        (folder / "more.safetensors").symlink_to("nowhere")
+        ended = arena("run", "--hf-path", "tiny", *self.FLAGS, cwd=tmp_path)
+        assert (ended.returncode, "more.safetensors: can't be read: No such file" in ended.stderr) == (2, True)
+        assert not (tmp_path / "w").exists()
+
     def test_chat_without_a_template_ends_the_run_with_the_remedy(self, tmp_path: Path) -> None:
         make_model(tmp_path / "plain", chat=False)
         done = arena("run", "--models", "hf:plain", *self.FLAGS, "--limit", "2", cwd=tmp_path, timeout=200)

@@ -41,6 +41,7 @@ PLAN: dict[str, Any] = {
         **{fault: {"rates": {fault: 1.0}, "retry_after": RETRY_AFTER} for fault in FAULTS},
         "storm": STORM,
         "twice": {"rates": {"5xx": 0.5, "429": 0.5}, "up_to_attempt": 2},
+        "lost-twice": {"rates": {"null_content": 1.0}, "up_to_attempt": 2},
         "slow": {"latency": 0.02},
         "slower": {"latency": 0.2},
         "window": {"window": [10, 0.25]},
@@ -247,7 +248,14 @@ def test_a_bad_request_is_not_repeated_and_ends_nothing(server: Server, fault: s
 
 def test_a_fault_that_passes_costs_attempts_only(server: Server) -> None:
     response = Run(spec(server, "twice"), ["q"]).only
-    assert (response.status, response.attempts) == ("ok", 3)
+    assert (response.status, response.attempts, response.lost) == ("ok", 3, 0), "what was refused was not written"
+
+
+def test_answers_that_got_lost_are_counted(server: Server) -> None:
+    response = Run(spec(server, "lost-twice"), ["x"]).only
+    assert (response.status, response.attempts, response.lost) == ("ok", 3, 2)
+    response = Run(spec(server, "reset", retry=1), ["x"]).only
+    assert (response.status, response.attempts, response.lost) == ("error:connection", 2, 2)
 
 
 @pytest.mark.parametrize(
