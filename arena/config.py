@@ -31,14 +31,16 @@ from arena.config_files import placed_model, placed_prompt, read_config, read_ma
 from arena.declared import Declared
 from arena.items import DatasetSpec, sniff_format
 from arena.jsonl import BadFile
-from arena.models.spec import HFModel, ModelSpec, OpenAIModel, RecordedModel
+from arena.models.declaration import ModelDeclaration
+from arena.models.spec import HFModel, LocalModel, ModelSpec, OpenAIModel, RecordedModel, VLLMModel
 from arena.nearest import nearest
 
 _OWN_NAMES = ("exact", "accuracy")
-_BACKENDS: dict[str, type[OpenAIModel] | type[RecordedModel] | type[HFModel]] = {
+_BACKENDS: dict[str, type[ModelDeclaration]] = {
     "openai": OpenAIModel,
     "recorded": RecordedModel,
     "hf": HFModel,
+    "vllm": VLLMModel,
 }
 
 
@@ -280,8 +282,8 @@ def _expand_model(one: Any, place: str, problems: list[str]) -> list[dict[str, A
     if colon and backend in _BACKENDS and rest:
         if backend == "recorded":
             return [{"backend": "recorded", "abbr": Path(rest).stem, "path": rest}]
-        if backend == "hf":
-            return [{"backend": "hf", "abbr": Path(rest).name or rest, "path": rest}]
+        if issubclass(_BACKENDS[backend], LocalModel):
+            return [{"backend": backend, "abbr": Path(rest).name or rest, "path": rest}]
         return [{"backend": "openai", "abbr": rest, "model": rest}]
     if one.endswith((".yaml", ".yml", ".py")):
         try:

@@ -344,7 +344,7 @@ def _open_lines(run_config: RunConfig, mode: Mode, debug: bool) -> dict[str, Lin
 def _plan(name: str, run_config: RunConfig, items: Sequence[Item], salt: bytes, mode: Mode, debug: bool) -> Plan:
     specs = (*run_config.models, *run_config.judges)
     workers = max((spec.at_once for spec in specs), default=16)
-    if any(isinstance(spec, LocalModel) and spec.run_cfg.num_gpus != 0 for spec in specs) and visible_gpus():
+    if any(isinstance(spec, LocalModel) and spec.gpus_wanted != 0 for spec in specs) and visible_gpus():
         # Models that wait for one another's GPUs get all they will be asked at once, so that each is loaded once.
         workers = max(workers, len(items))
     return Plan(

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from arena.config import JudgingSpec, RatingSpec, RunConfig
 from arena.items import DatasetSpec
 from arena.models.local_spec import RunCfg
-from arena.models.spec import HFModel, OpenAIModel, RecordedModel
+from arena.models.spec import HFModel, OpenAIModel, RecordedModel, VLLMModel
 from arena.store import FILE_NAME, Store
 from judge.aggregate import verdicts
 from judge.types import Item, Judgment
@@ -112,6 +112,7 @@ def test_the_changelog_begins_with_the_version_of_the_package() -> None:
         ("own-models.md", OpenAIModel),
         ("own-models.md", RecordedModel),
         ("local-models.md", HFModel),
+        ("local-models.md", VLLMModel),
         ("local-models.md", RunCfg),
         ("own-models.md", RatingSpec),
         ("judging.md", JudgingSpec),

@@ -48,7 +48,8 @@ HEAVY_AT_TOP = {
     "scipy": "arena/ratings/",
     "torch": "arena/models/hf_engine.py",
     "transformers": "arena/models/hf_engine.py",
-    **dict.fromkeys(("openai", "httpx2", "rich", "pandas", "sqlite_utils", "vllm", "peft", "huggingface_hub"), ""),
+    "vllm": "arena/models/vllm_engine.py",
+    **dict.fromkeys(("openai", "httpx2", "rich", "pandas", "sqlite_utils", "peft", "huggingface_hub"), ""),
 }
 """Libraries that cost every command its start, and the one place (by how its path begins; "": none) that may import them
 at module top. Elsewhere they are imported inside the function that needs them."""
@@ -137,7 +138,7 @@ class TestImports:
         names = {name for path in SOURCES for _, name in imports(parsed(path))}
         project = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
         extras = project["optional-dependencies"]
-        wanted = [*project["dependencies"], *extras["hf"], *extras["tokens"]]
+        wanted = [*project["dependencies"], *extras["hf"], *extras["tokens"], *extras["vllm"]]
         declared = {plain(re.split(r"[<>=\[ ]", one)[0]) for one in wanted}
         providers = packages_distributions()
         foreign = names - set(sys.stdlib_module_names) - set(ROOMS)
@@ -152,6 +153,7 @@ class TestImports:
         homes = {
             **dict.fromkeys(("torch", "transformers", "peft"), "arena/models/hf_engine.py"),
             "huggingface_hub": "arena/models/weights.py",
+            "vllm": "arena/models/vllm_engine.py",
         }
         backends = {*homes, "accelerate", "vllm", "lmdeploy", "ray", "submitit"}
         used = {(n, p.relative_to(REPO).as_posix()) for p in SOURCES for _, n in imports(parsed(p)) if n in backends}

@@ -69,6 +69,8 @@ class _Process:
                 self.process.kill()
             code = await self.process.wait()
         finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)  # an engine's own processes may outlive it
             self.gpus.give_back(self.taken)
         said = self._said()
         self.errors.close()
@@ -137,10 +139,10 @@ THIS_MACHINE = ThisMachine()
 def need_of(spec: LocalModel) -> Need:
     """What the workers of a declaration need of this machine."""
     caps = [n for n in (spec.run_cfg.num_replicas, spec.max_num_workers) if n is not None]
-    needs_gpu = spec.run_cfg.num_gpus != 0 and bool(visible_gpus())
+    needs_gpu = spec.gpus_wanted != 0 and bool(visible_gpus())
     # --max-num-workers is an upper limit only: it asks for no second copy in the memory of a machine without GPUs.
     workers = min(caps, default=None) if needs_gpu else min([spec.run_cfg.num_replicas or 1, *caps])
-    return Need(gpus=spec.run_cfg.num_gpus, workers=workers, per_gpu=spec.max_workers_per_gpu)
+    return Need(gpus=spec.gpus_wanted, workers=workers, per_gpu=spec.max_workers_per_gpu)
 
 
 def _environment(gpus: tuple[str, ...]) -> dict[str, str]:

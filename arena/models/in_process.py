@@ -10,7 +10,7 @@ from typing import Any
 from arena.models.local import frame_of
 from arena.models.local_spec import LocalModel
 from arena.models.seam import ModelStopped
-from arena.models.worker import LoadFailed, OutOfMemory, Refused, Writes, loaded, out_of_memory
+from arena.models.worker import Loaded, LoadFailed, OutOfMemory, Refused, Streams, loaded, out_of_memory
 from judge.types import Request, Response
 
 
@@ -21,13 +21,15 @@ class InProcessBackend:
         self._spec = spec
 
     async def generate(self, requests: AsyncIterator[Request]) -> AsyncIterator[Response]:
-        engine: Writes | None = None
+        engine: Loaded | Streams | None = None
         async for request in requests:
             if engine is None:
                 engine = self._loaded()
             yield Response(**_answered(engine, frame_of(request)))
+        if isinstance(engine, Streams):
+            engine.close()
 
-    def _loaded(self) -> Writes:
+    def _loaded(self) -> Loaded | Streams:
         try:
             return loaded(self._spec)
         except LoadFailed as failed:
@@ -37,8 +39,14 @@ class InProcessBackend:
         """The model goes with the process."""
 
 
-def _answered(engine: Writes, frame: dict[str, Any]) -> dict[str, Any]:
+def _answered(engine: Loaded | Streams, frame: dict[str, Any]) -> dict[str, Any]:
     try:
+        if isinstance(engine, Streams):
+            engine.add(frame)
+            responses: list[dict[str, Any]] = []
+            while not responses:
+                responses = engine.step()
+            return responses[0]
         return engine.write([engine.prepare(frame)])[0]
     except Refused as no:
         return {"key": frame["key"], "status": no.status, "error": str(no), "input_tokens": no.input_tokens}

@@ -192,6 +192,8 @@ class LocalBackend:
                 self._changed.set()
             elif "begun" in frame:
                 replica.begun = set(frame["begun"])
+            elif "joined" in frame:
+                replica.begun |= set(frame["joined"])
             elif frame["key"] in replica.given and frame["key"] in self._open:
                 one = self._open.pop(frame["key"])
                 replica.answered += 1
@@ -276,5 +278,7 @@ def frame_of(request: Request, *, alone: bool = False) -> dict[str, Any]:
         "key": request.key,
         "messages": [[message.role, message.content] for message in request.messages],
         "sampling": request.sampling.as_json(),
+        "kind": request.kind,
+        "continuation": request.continuation,
         "alone": alone,
     }

@@ -53,6 +53,7 @@ class RunCfg(Declared):
 class LocalModel(ModelDeclaration):
     """A model whose weights run in a worker process on this machine, whatever the engine."""
 
+    backend: str
     type: Literal["base", "chat"] = Field(default="chat", description="chat asks by the tokenizer's chat template")
     path: str = Field(min_length=1, description="a folder, or a name on the Hugging Face hub")
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -110,6 +111,11 @@ class LocalModel(ModelDeclaration):
     @property
     def kinds(self) -> frozenset[Kind]:
         return frozenset({"generate", "loglikelihood"})
+
+    @property
+    def gpus_wanted(self) -> int | None:
+        """GPUs of a worker; None for one where there is one."""
+        return self.run_cfg.num_gpus
 
 
 def folder_or_name(path: str) -> str:

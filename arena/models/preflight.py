@@ -8,33 +8,59 @@ from pathlib import Path
 
 from arena.execution.gpus import visible_gpus
 from arena.execution.local import need_of
+from arena.models.installed import fields_of
 from arena.models.local_spec import HFModel, LocalModel
+from arena.models.vllm_spec import VLLMModel
+from arena.nearest import nearest
 
 
 def impediment(spec: LocalModel) -> str | None:
     """The reason and the remedy; None where nothing is known to be in the way."""
-    needed = ["torch", "transformers"]
-    needed += ["peft"] if isinstance(spec, HFModel) and spec.peft_path is not None else []
-    missing = [name for name in needed if find_spec(name) is None]
+    missing = [name for name in _needed(spec) if find_spec(name) is None]
     if missing:
-        return f"model {spec.abbr!r}: not installed: {', '.join(missing)}: pip install 'arena[hf]'"
+        return f"model {spec.abbr!r}: not installed: {', '.join(missing)}: pip install 'arena[{spec.backend}]'"
     try:
         need_of(spec).gpus_of(visible_gpus())
     except ValueError as error:
         return f"model {spec.abbr!r}: {error}"
+    if isinstance(spec, VLLMModel) and (unknown := _unknown(spec)):
+        return f"model {spec.abbr!r}: {unknown}"
     folder = Path(spec.path)
     if folder.is_dir() and not (folder / "config.json").is_file():
         return f"model {spec.abbr!r}: {folder} holds no config.json: name the folder that save_pretrained wrote"
     if spec.type == "chat" and _has_no_template(spec):
-        return no_template(spec.abbr)
+        return no_template(spec.abbr, _template_key(spec))
     return None
+
+
+def _needed(spec: LocalModel) -> list[str]:
+    if isinstance(spec, VLLMModel):
+        return ["vllm"]
+    return ["torch", "transformers"] + (["peft"] if isinstance(spec, HFModel) and spec.peft_path is not None else [])
+
+
+def _unknown(spec: VLLMModel) -> str:
+    """The first setting that the installed vLLM does not know, with the nearest one; "" where it knows all."""
+    for key, given, module, name in (
+        ("model_kwargs", spec.model_kwargs, "engine/arg_utils.py", "EngineArgs"),
+        ("generation_kwargs", spec.generation_kwargs, "sampling_params.py", "SamplingParams"),
+    ):
+        known = fields_of("vllm", module, name) if given else frozenset()
+        for one in given:
+            if known and one not in known:
+                return f"{key}: vLLM's {name} has no setting {one!r}{nearest(one, known)}"
+    return ""
+
+
+def _template_key(spec: LocalModel) -> str:
+    return "tokenizer_kwargs" if isinstance(spec, HFModel) else "chat_template_kwargs"
 
 
 def _has_no_template(spec: LocalModel) -> bool:
     """Whether a local tokenizer surely has no chat template: nothing is known of one on the hub, or with code of its own."""
     folder = Path(spec.tokenizer_path or spec.path)
     config = folder / "tokenizer_config.json"
-    if "chat_template" in getattr(spec, "tokenizer_kwargs", {}) or not config.is_file():
+    if "chat_template" in getattr(spec, _template_key(spec)) or not config.is_file():
         return False
     if any(folder.glob("chat_template*")) or any(folder.glob("additional_chat_templates/*")):
         return False
@@ -45,7 +71,7 @@ def _has_no_template(spec: LocalModel) -> bool:
     return isinstance(declared, dict) and not {"chat_template", "auto_map"} & set(declared)
 
 
-def no_template(abbr: str) -> str:
-    """What to do about a tokenizer without a chat template."""
-    remedy = "set type: base (--hf-type base), or give one in tokenizer_kwargs: {chat_template: ...}"
+def no_template(abbr: str, key: str = "tokenizer_kwargs") -> str:
+    """What to do about a tokenizer without a chat template, which `key` takes."""
+    remedy = f"set type: base (--hf-type base), or give one in {key}: {{chat_template: ...}}"
     return f"model {abbr!r}: its tokenizer has no chat template: {remedy}"

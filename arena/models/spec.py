@@ -16,6 +16,7 @@ from arena.jsonl import BadFile
 from arena.models.declaration import ModelDeclaration, plain_json
 from arena.models.local_spec import HFModel as HFModel
 from arena.models.local_spec import LocalModel as LocalModel
+from arena.models.vllm_spec import VLLMModel as VLLMModel
 from arena.recordings.reading import Format, files_of, sniffed
 from judge.types import Asker, digest
 
@@ -213,6 +214,9 @@ def _backend(value: Any) -> Any:
 
 
 ModelSpec = Annotated[
-    Annotated[OpenAIModel, Tag("openai")] | Annotated[RecordedModel, Tag("recorded")] | Annotated[HFModel, Tag("hf")],
+    Annotated[OpenAIModel, Tag("openai")]
+    | Annotated[RecordedModel, Tag("recorded")]
+    | Annotated[HFModel, Tag("hf")]
+    | Annotated[VLLMModel, Tag("vllm")],
     Discriminator(_backend),
 ]

@@ -1,8 +1,9 @@
 """The process in which a local model lives: JSON lines in, JSON lines out, until its standard input ends.
 
 In: first the declaration, then requests. Out: `{"ready": ...}` or `{"failed": status, "error": ...}`, then for each batch
-`{"begun": [keys]}` and a response for each key. Standard output belongs to these lines: what libraries print goes to
-standard error.
+`{"begun": [keys]}` and a response for each key; from an engine that takes requests while it writes others
+`{"joined": [keys]}`, which are then under way beside those before. Standard output belongs to these lines: what libraries
+print goes to standard error.
 """
 
 from __future__ import annotations
@@ -10,20 +11,24 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any, Protocol, runtime_checkable
 
 from arena.models.batching import Prompt, Room, next_batch
 from arena.models.local_spec import HFModel, LocalModel
+from arena.models.vllm_spec import VLLMModel
 
 BROKEN_DEVICE = 70
-"""Exit code of a worker whose GPU answers nothing more: CUDA's errors stay until the process ends."""
+"""Exit code of a worker whose GPU or engine answers nothing more: CUDA's errors stay until the process ends."""
 
 _QUIET_S = 0.02
 _LONGEST_GATHERING_S = 0.2
+_LONGEST_PARTING_S = 5.0
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -50,7 +55,7 @@ class Refused(Exception):
 
 
 class Writes(Protocol):
-    """What the worker needs of an engine."""
+    """What the worker needs of an engine that writes batch by batch."""
 
     def prepare(self, frame: dict[str, Any]) -> Prompt: ...
 
@@ -67,6 +72,30 @@ class Loaded(Writes, Protocol):
         ...
 
 
+@runtime_checkable
+class Streams(Protocol):
+    """An engine with a queue of its own: requests join while others are being written."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether some request is under way."""
+        ...
+
+    def add(self, frame: dict[str, Any]) -> None:
+        """Takes on a request. Raises Refused."""
+        ...
+
+    def step(self) -> list[dict[str, Any]]:
+        """Works for a moment; the responses that are finished now. What it raises has broken the engine."""
+        ...
+
+    def close(self) -> None: ...
+
+
+_SPECS: dict[str, type[LocalModel]] = {"hf": HFModel, "vllm": VLLMModel}
+_NEEDS = {"hf": "torch and transformers", "vllm": "vllm"}
+
+
 def main() -> None:
     """Serves the declaration that is the first line of standard input."""
     frames, answers = _own_streams()
@@ -77,28 +106,39 @@ def main() -> None:
             answers.write(json.dumps(frame) + "\n")
             answers.flush()
 
-    spec = HFModel.model_validate_json(frames.readline())
+    declared = json.loads(frames.readline())
+    spec = _SPECS[declared["backend"]].model_validate(declared)
+    inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    parting = 0.0 if isinstance(spec, HFModel) else _LONGEST_PARTING_S
+    threading.Thread(target=_listen, args=(frames, inbox, parting), daemon=True).start()
     try:
         engine = loaded(spec)
     except LoadFailed as failed:
         send({"failed": failed.status, "error": str(failed)})
         return
-    inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(frames, inbox), daemon=True).start()
-    room = engine.room()
-    send({"ready": {"rows": room.rows}})
-    serve(engine, room, inbox, send)
+    if isinstance(engine, Streams):
+        send({"ready": {"rows": max(1, spec.at_once // 2)}})
+        serve_stream(engine, inbox, send)
+    else:
+        room = engine.room()
+        send({"ready": {"rows": room.rows}})
+        serve(engine, room, inbox, send)
 
 
-def loaded(spec: LocalModel) -> Loaded:
+def loaded(spec: LocalModel) -> Loaded | Streams:
     """The engine with the model in it. Raises LoadFailed."""
     try:
+        if isinstance(spec, VLLMModel):
+            from arena.models.vllm_engine import Engine as VLLMEngine
+
+            return VLLMEngine(spec)
+        assert isinstance(spec, HFModel)
         from arena.models.hf_engine import Engine
+
+        return Engine(spec)
     except ImportError as error:
-        missing = f"model {spec.abbr!r}: backend hf needs torch and transformers ({error}): pip install 'arena[hf]'"
-        raise LoadFailed("error:setup", missing) from error
-    assert isinstance(spec, HFModel)
-    return Engine(spec)
+        missing = f"model {spec.abbr!r}: backend {spec.backend} needs {_NEEDS[spec.backend]} ({error}): "
+        raise LoadFailed("error:setup", missing + f"pip install 'arena[{spec.backend}]'") from error
 
 
 def _own_streams() -> tuple[Any, Any]:
@@ -112,11 +152,64 @@ def _own_streams() -> tuple[Any, Any]:
     return frames, answers
 
 
-def _listen(frames: Any, inbox: queue.SimpleQueue[dict[str, Any]]) -> None:
+def _listen(frames: Any, inbox: queue.SimpleQueue[dict[str, Any]], parting_s: float) -> None:
     for line in frames:
         inbox.put(json.loads(line))
-    # Nobody listens any more: whatever is being written is for nobody.
+    # Nobody listens any more: whatever is being written is for nobody. An engine with processes of its own gets a moment to
+    # end them and to free what they share; what is left then ends with the group.
+    inbox.put({"end": True})
+    time.sleep(parting_s)
+    if parting_s and os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)
+
+
+def serve_stream(engine: Streams, inbox: queue.SimpleQueue[dict[str, Any]], send: Send) -> None:
+    """Feeds an engine with what comes in and sends each response as it finishes, until an `{"end": true}`. A request that was
+    under way when a worker died is put when no other is, so that it takes none with it.
+    """
+    waiting: list[dict[str, Any]] = []
+    apart = False
+    while True:
+        waiting += _arrived(inbox, wait=not waiting and not engine.busy)
+        if any("end" in frame for frame in waiting):
+            engine.close()
+            return
+        apart = apart and engine.busy
+        if not apart:
+            joining = [frame for frame in waiting if not frame["alone"]]
+            if not joining and waiting and not engine.busy:
+                joining, apart = waiting[:1], True
+            waiting = [frame for frame in waiting if frame not in joining]
+            _join(engine, joining, send)
+        if engine.busy:
+            try:
+                responses = engine.step()
+            except Exception as error:
+                print(_said(error), file=sys.stderr, flush=True)
+                os._exit(BROKEN_DEVICE)
+            for fields in responses:
+                send(fields)
+
+
+def _arrived(inbox: queue.SimpleQueue[dict[str, Any]], *, wait: bool) -> list[dict[str, Any]]:
+    frames = [inbox.get()] if wait else []
+    with suppress(queue.Empty):
+        while True:
+            frames.append(inbox.get_nowait())
+    return frames
+
+
+def _join(engine: Streams, frames: Sequence[dict[str, Any]], send: Send) -> None:
+    if frames:
+        send({"joined": [frame["key"] for frame in frames]})
+    for frame in frames:
+        try:
+            engine.add(frame)
+        except Refused as no:
+            send({"key": frame["key"], "status": no.status, "error": str(no), "input_tokens": no.input_tokens})
+        except Exception as error:
+            send({"key": frame["key"], "status": "error:prompt", "error": _said(error)})
 
 
 def serve(engine: Writes, room: Room, inbox: queue.SimpleQueue[dict[str, Any]], send: Send) -> None:

@@ -1,0 +1,135 @@
+"""How a model that vLLM runs on this machine is declared."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from arena.models.local_spec import LocalModel, folder_or_name
+from arena.models.weights import weights_digest
+from judge.types import digest
+
+# Raised when the same declaration and weights would be answered for otherwise than before.
+_WAY_OF_ANSWERING = 1
+_PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+PLACEMENT = frozenset(
+    {
+        *_PARALLEL,
+        *("gpu_memory_utilization", "kv_cache_memory_bytes", "num_gpu_blocks_override", "block_size", "cpu_offload_gb"),
+        *("max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "enable_prefix_caching"),
+        *("distributed_executor_backend", "disable_custom_all_reduce", "max_parallel_loading_workers"),
+        *("enforce_eager", "compilation_config", "download_dir", "load_format", "disable_log_stats", "max_cpu_loras"),
+    }
+)
+"""Engine arguments that decide where and how fast the model runs, not what it answers."""
+_KEYS_OF_THEIR_OWN = {
+    "model": "path",
+    "model_weights": "path",
+    "tokenizer": "tokenizer_path",
+    "revision": "revision",
+    "trust_remote_code": "trust_remote_code",
+    "enable_lora": "lora_path",
+    "max_lora_rank": "lora_path (the rank is read from the adapter)",
+    "seed": "seed",
+}
+_ELSEWHERE = {
+    "max_tokens": "write max_out_len",
+    "max_new_tokens": "write max_out_len",
+    "min_tokens": "write min_out_len",
+    "stop": "write stop beside generation_kwargs",
+    "seed": "write seed beside generation_kwargs",
+    "n": "a request has one answer",
+    "logprobs": "the log-probabilities of answers are not kept; texts are scored by loglikelihood requests",
+    "prompt_logprobs": "texts are scored by loglikelihood requests",
+    "output_kind": "answers come whole",
+    "detokenize": "answers are texts",
+    "include_stop_str_in_output": "stop words are cut off",
+    "num_beams": "answers are decoded greedily or drawn, not searched for",
+    "do_sample": "temperature: 0 takes the likeliest token, a positive temperature draws",
+    "eos_token_id": "write stop_token_ids: [...]",
+}
+
+
+class VLLMModel(LocalModel):
+    """A model that vLLM runs in a process of its own on this machine."""
+
+    backend: Literal["vllm"] = "vllm"
+    lora_path: str | None = Field(default=None, description="an adapter")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_keys(cls, values: Any) -> Any:
+        """`max_model_len` and `dtype` among the engine's arguments are `max_seq_len` and `dtype`."""
+        if not isinstance(values, dict) or not isinstance(values.get("model_kwargs"), dict):
+            return values
+        values = {**values, "model_kwargs": dict(values["model_kwargs"])}
+        for theirs, ours in (("max_model_len", "max_seq_len"), ("dtype", "dtype")):
+            if theirs not in values["model_kwargs"]:
+                continue
+            given = values["model_kwargs"].pop(theirs)
+            if values.get(ours, given) != given:
+                raise ValueError(f"{theirs} is given twice: write {ours}, and leave {theirs} out of model_kwargs")
+            values[ours] = given
+        return values
+
+    @field_validator("model_kwargs")
+    @classmethod
+    def _said_elsewhere(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in values:
+            if name in _KEYS_OF_THEIR_OWN:
+                raise ValueError(f"{name!r} has a key of its own: write {_KEYS_OF_THEIR_OWN[name]}")
+        for name in _PARALLEL:
+            size = values.get(name, 1)
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name!r} is a number from 1 up, not {size!r}")
+        return values
+
+    @field_validator("generation_kwargs")
+    @classmethod
+    def _one_answer(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in values:
+            if name in _ELSEWHERE:
+                raise ValueError(f"{name!r} has no place here: {_ELSEWHERE[name]}")
+        return values
+
+    @field_validator("lora_path")
+    @classmethod
+    def _adapter(cls, path: str | None) -> str | None:
+        return None if path is None else folder_or_name(path)
+
+    @property
+    def at_once(self) -> int:
+        """Twice what the engine takes at once, so that it never waits for us."""
+        most = self.model_kwargs.get("max_num_seqs")
+        return 2 * (most if isinstance(most, int) and most > 0 else 256)
+
+    @property
+    def gpus_wanted(self) -> int | None:
+        sizes: list[int] = [self.model_kwargs.get(name, 1) for name in _PARALLEL]
+        return self.run_cfg.num_gpus if self.run_cfg.num_gpus is not None or prod(sizes) == 1 else prod(sizes)
+
+    def fingerprint(self) -> str:
+        """Everything that changes an answer: the bytes of the weights, the settings; not batches, devices or patience.
+
+        Reads every file of a local folder. Raises arena.jsonl.BadFile where the weights can't be told.
+        """
+        others = [None if path is None else weights_digest(path, "") for path in (self.tokenizer_path, self.lora_path)]
+        return digest(
+            {
+                "backend": self.backend,
+                "way": _WAY_OF_ANSWERING,
+                "type": self.type,
+                "weights": weights_digest(self.path, self.revision),
+                "tokenizer": others[0],
+                "lora": others[1],
+                "revision": self.revision,
+                "model_kwargs": {name: value for name, value in self.model_kwargs.items() if name not in PLACEMENT},
+                "generation_kwargs": self.generation_kwargs,
+                "chat_template_kwargs": self.chat_template_kwargs,
+                "dtype": self.dtype,
+                "max_seq_len": self.max_seq_len,
+                "min_out_len": self.min_out_len,
+            }
+        )
