@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from arena.jsonl import BadFile, BadLine, parse
 from arena.models import open_backend
+from arena.models.logprobs import tokens_of
 from arena.models.retry import shortened
 from arena.models.seam import Generates, ModelStopped
 from arena.models.spec import ModelSpec, OpenAIModel, RecordedModel
@@ -24,7 +25,6 @@ _SCHEMA: dict[str, Any] = {
     "required": ["capital"],
     "additionalProperties": False,
 }
-_RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "capital", "strict": True, "schema": _SCHEMA}}
 
 Can = Literal["yes", "no", "ignored"]
 """Whether a server does what is asked: it refuses ("no"), or answers as if it hadn't been asked ("ignored")."""
@@ -77,17 +77,24 @@ async def _of_server(spec: OpenAIModel) -> Ping:
     if not found.ok:
         return found
     with_logprobs = spec.model_copy(update={"logprobs": spec.logprobs or 1})
-    with_schema = spec.model_copy(update={"extra_body": {**spec.extra_body, "response_format": _RESPONSE_FORMAT}})
-    logprobs, schema, system = await asyncio.gather(
+    body = {name: value for name, value in spec.extra_body.items() if name != "response_format"}
+    with_schema = spec.model_copy(update={"json_schema": _SCHEMA, "extra_body": body})
+    base = spec.type == "base"
+    logprobs, schema, third = await asyncio.gather(
         _ask(open_backend(with_logprobs), with_logprobs.asker(), _QUESTION),
         _ask(open_backend(with_schema), with_schema.asker(), _QUESTION),
-        _ask(open_backend(spec), spec.asker(), _QUESTION, system=_SYSTEM),
+        _ask(open_backend(spec), spec.asker(), _QUESTION, continuation=" Paris")
+        if base
+        else _ask(open_backend(spec), spec.asker(), _QUESTION, system=_SYSTEM),
     )
-    can = {
-        "log-probabilities": _can(logprobs, bool(logprobs.logprobs and logprobs.logprobs.get("content"))),
+    can: dict[str, Can] = {
+        "log-probabilities": _can(logprobs, bool(tokens_of(logprobs.logprobs))),
         "JSON schema": _can(schema, _follows_schema(schema.text)),
-        "system role": _can(system, "pineapple" in system.text.lower()),
     }
+    if base:
+        can["log-likelihoods"] = _can(third, not third.failed)
+    else:
+        can["system role"] = _can(third, "pineapple" in third.text.lower())
     # An answer in the store keeps a word that happens to be a short key; what is shown here needn't.
     return replace(found, text=backend.struck(found.text), can=can)
 
@@ -118,11 +125,15 @@ def _follows_schema(text: str) -> bool:
     return isinstance(value, dict) and list(value) == ["capital"] and isinstance(value["capital"], str)
 
 
-async def _ask(backend: Generates, asker: Asker, question: str, *, system: str = "") -> Response:
+async def _ask(
+    backend: Generates, asker: Asker, question: str, *, system: str = "", continuation: str = ""
+) -> Response:
     """The response to one question; what stops the model is a response that failed."""
     messages = (*([Message("system", system)] if system else []), Message("user", question))
     address = Address("ping", "1", "answer", (asker.name,))
     request = asker.request(messages, address, max_tokens=_MOST_TOKENS)
+    if continuation:
+        request = replace(request, kind="loglikelihood", continuation=continuation)
 
     async def once() -> AsyncIterator[Request]:
         yield request

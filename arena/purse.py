@@ -101,10 +101,12 @@ def dearest(request: Request, spec: ModelSpec) -> float:
     """
     if not isinstance(spec, OpenAIModel):
         return 0.0
-    price, limit = spec.price, longest(spec, request.sampling.max_tokens)
+    limit = 1 if request.kind == "loglikelihood" else longest(spec, request.sampling.max_tokens)
+    price = spec.price
     if price is None or limit is None:
         raise ValueError(f"model {spec.abbr!r} has no price, or no limit of length")
     sent = sum(_A_MESSAGE + len(message.content.encode("utf-8", "replace")) for message in request.messages)
+    sent += len((request.continuation + request.schema).encode("utf-8", "replace"))
     sent += sum(_AN_IMAGE * len(message.images) for message in request.messages)
     sent += _A_CHAT + (len(json.dumps(spec.extra_body)) if spec.extra_body else 0)
     return (sent * max(price.input, price.cached_input or 0.0) + limit * price.output) / 1e6

@@ -132,6 +132,8 @@ def request_json(request: Request) -> str:
     }
     if request.continuation:
         written["continuation"] = request.continuation
+    if request.schema:
+        written["schema"] = request.schema
     return json.dumps(written)
 
 
@@ -197,6 +199,7 @@ def read_exchange(row: sqlite3.Row) -> Exchange:
         prompt=raw["prompt"],
         sample=raw["sample"],
         continuation=raw.get("continuation", ""),
+        schema=raw.get("schema", ""),
     )
     return Exchange(request, read_response(row))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from arena.models.logprobs import described
 from arena.nearest import nearest
 from arena.records import Run
 from arena.store import Store
@@ -28,7 +29,10 @@ def describe(store: Store, run: Run, name: str, *, models: Sequence[str] = (), q
     for model in [m for m in sorted(known) if not models or m in models]:
         for exchange in mine:
             if exchange.request.address.role == "answer" and exchange.request.model == model:
-                parts.append(_headed(_answer_title(exchange, len(item.turns)), exchange.response.text))
+                title = _answer_title(exchange, len(item.turns))
+                parts.append(_headed(title, exchange.response.text))
+                if told := "\n".join(described(exchange.response.logprobs)):
+                    parts.append(_headed(f"log-probabilities of the {title}", told))
     replies = {exchange.request.key: exchange for exchange in mine}
     for judgment in judgments:
         parts += _judgment(judgment, replies.get(judgment.key), questions)

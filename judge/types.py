@@ -134,6 +134,7 @@ class Request:
     """What a model is asked. `identity` says what will answer it (see `Asker`), `prompt` is the hash of the prompt file.
 
     Of a "loglikelihood" request the messages are the context, and `continuation` is the text whose likelihood after it is asked.
+    `schema` is the JSON Schema to which the reply is bound, as JSON, or "".
     """
 
     model: str
@@ -145,6 +146,7 @@ class Request:
     prompt: str = ""
     sample: int = 0
     continuation: str = ""
+    schema: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -159,6 +161,8 @@ class Request:
         }
         if self.continuation:
             asked["continuation"] = self.continuation
+        if self.schema:
+            asked["schema"] = self.schema
         return digest(asked)
 
 
@@ -182,6 +186,7 @@ class Asker:
     sampling: Sampling = Sampling()
     system: str = ""
     addressed: bool = False
+    schema: str = ""
 
     def request(
         self,
@@ -191,8 +196,11 @@ class Asker:
         prompt: str = "",
         sample: int = 0,
         max_tokens: int | None = None,
+        schema: str = "",
     ) -> Request:
-        """A request to this model; `max_tokens` is used where the model's own sampling sets no limit."""
+        """A request to this model; `max_tokens` is used where the model's own sampling sets no limit, `schema` comes before the
+        one that binds all of its replies.
+        """
         sampling = self.sampling
         if sampling.max_tokens is None and max_tokens is not None:
             sampling = Sampling(sampling.temperature, sampling.top_p, max_tokens, sampling.seed, sampling.stop)
@@ -213,6 +221,7 @@ class Asker:
             address=address,
             prompt=prompt,
             sample=sample,
+            schema=schema or self.schema,
         )
 
 

@@ -4,38 +4,72 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from arena.models.retry import error_of, shortened
+from arena.models.retry import Failure, error_of, shortened
 from arena.models.spec import OpenAIModel, Price
-from judge.types import Request, Response
+from judge.types import Request, Response, Sampling
 
 RESERVED = ("messages", "model", "n", "stream")
 """Body fields that `extra_body` may not set: they would change what is asked, or the form of what comes back."""
 
 
 def request_body(spec: OpenAIModel, request: Request) -> bytes:
-    """The body of the chat completion, as UTF-8. Only settings that are set are sent; `extra_body` overrides them.
-
-    Half a surrogate pair, which UTF-8 can't hold, is sent as U+FFFD.
-    """
-    sampling = request.sampling
+    """The body of the chat completion, as UTF-8. Only settings that are set are sent; `extra_body` overrides them."""
     settings = {
+        **settings_of(spec, request.sampling),
+        "logprobs": None if spec.logprobs is None else True,
+        "top_logprobs": spec.logprobs or None,
+    }
+    return encoded(
+        {
+            "model": spec.model,
+            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+            **{name: value for name, value in settings.items() if value is not None},
+            **spec.extra_body,
+            **response_format(request),
+        }
+    )
+
+
+def settings_of(spec: OpenAIModel, sampling: Sampling) -> dict[str, Any]:
+    """The settings of sampling by their names in a body; None where one is not set."""
+    return {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "seed": sampling.seed,
         "stop": list(sampling.stop) or None,
         spec.max_tokens_field: sampling.max_tokens,
-        "logprobs": None if spec.logprobs is None else True,
-        "top_logprobs": spec.logprobs or None,
     }
-    body = {
-        "model": spec.model,
-        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-        **{name: value for name, value in settings.items() if value is not None},
-        **spec.extra_body,
-    }
+
+
+def response_format(request: Request) -> dict[str, Any]:
+    """The body field that binds a reply to the request's schema; empty without one."""
+    if not request.schema:
+        return {}
+    schema = json.loads(request.schema)
+    title = schema.get("title", "") if isinstance(schema, dict) else ""
+    name = title if isinstance(title, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", title) else "answer"
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}}
+
+
+_BINDING = re.compile(r"response_format|json_schema|json schema|structured output|guided", re.IGNORECASE)
+
+
+def unbound(spec: OpenAIModel, request: Request, failure: Failure) -> Failure:
+    """The failure, named where a server refuses to bind a reply to a schema; it will refuse all that `json_schema` binds."""
+    if not (request.schema and failure.status == "error:bad_request" and _BINDING.search(failure.message)):
+        return failure
+    if spec.json_schema is None:
+        return replace(failure, status="error:json_schema")
+    remedy = "leave json_schema out of the model's declaration, change the schema, or ask a server that has structured outputs"
+    return replace(failure, status="error:json_schema", then="stop", remedy=remedy)
+
+
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """A body as JSON in UTF-8. Half a surrogate pair, which UTF-8 can't hold, is sent as U+FFFD."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
         return text.encode()
@@ -61,21 +95,10 @@ def read_completion(
     Statuses: "truncated" where the server stopped at a length, "filtered" where it withheld or refused, "empty" where
     it finished without a word, else "ok". A leading `<think>` block goes to `reasoning`.
     """
-    value = parsed(body)
-    if not isinstance(value, dict):
-        raise BadBody(f"JSON of type {type(value).__name__} instead of an object")
-    if value.get("error") is not None or value.get("object") == "error":
-        raise BadBody(f"an error in a reply with status 200: {shortened(error_of(body)[1], 300)}")
-    choices = value.get("choices")
-    if not isinstance(choices, list) or not choices:
-        raise BadBody("no choices in the reply")
-    choice = choices[0]
-    message = choice.get("message") if isinstance(choice, dict) else None
+    value, choice, finish = choice_of(body)
+    message = choice.get("message")
     if not isinstance(message, dict):
         raise BadBody("a choice without a message")
-    finish = choice.get("finish_reason")
-    if not isinstance(finish, str) or finish in ("", "error", "abort"):
-        raise BadBody(f"finish_reason {finish!r}: the answer was not finished")
     if not message.keys() & {"content", "refusal", "reasoning_content", "reasoning", "tool_calls"}:
         raise BadBody("a message without content")
     content, refusal = message.get("content"), message.get("refusal")
@@ -83,8 +106,9 @@ def read_completion(
         raise BadBody(f"content of type {type(content).__name__} instead of a text")
     refusal = refusal if content is None and isinstance(refusal, str) else ""
     reasoning = message.get("reasoning_content") or message.get("reasoning")
-    thought, text = without_thinking(content or "", finish)
-    usage = _usage(value.get("usage"))
+    # Where the server has parted them already, a tag in the answer is the answer's own.
+    thought, text = ("", content or "") if reasoning else without_thinking(content or "", finish)
+    usage = usage_of(value)
     return Response(
         key=key,
         status=_status(text, finish, refused=bool(refusal)),
@@ -100,6 +124,24 @@ def read_completion(
         attempts=attempts,
         lost=lost,
     )
+
+
+def choice_of(body: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The whole reply, its first choice, and why that ended. Raises BadBody."""
+    value = parsed(body)
+    if not isinstance(value, dict):
+        raise BadBody(f"JSON of type {type(value).__name__} instead of an object")
+    if value.get("error") is not None or value.get("object") == "error":
+        raise BadBody(f"an error in a reply with status 200: {shortened(error_of(body)[1], 300)}")
+    choices = value.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise BadBody("no choices in the reply")
+    if not isinstance(choices[0], dict):
+        raise BadBody(f"a choice of type {type(choices[0]).__name__} instead of an object")
+    finish = choices[0].get("finish_reason")
+    if not isinstance(finish, str) or finish in ("", "error", "abort"):
+        raise BadBody(f"finish_reason {finish!r}: the answer was not finished")
+    return value, choices[0], finish
 
 
 def _status(text: str, finish: str, *, refused: bool) -> str:
@@ -141,14 +183,27 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
+# Many a chat template writes the opening tag itself, into the prompt. The closing one ends its line, so that an answer that
+# speaks of tags is left alone.
+_OPENED_BEFORE = re.compile(r"((?:(?!<think>).)*?)</think>[ \t]*(?:\n\s*|\Z)", re.DOTALL)
+# What gpt-oss writes, where a server hands it on as it is.
+_CHANNELS = re.compile(
+    r"\s*(?:<\|start\|>assistant)?<\|channel\|>analysis<\|message\|>(.*?)(?:<\|end\|>|\Z)"
+    r"(?:\s*<\|start\|>assistant<\|channel\|>final<\|message\|>(.*?)(?:<\|return\|>|<\|end\|>|\Z))?",
+    re.DOTALL,
+)
 
 
 def without_thinking(content: str, finish: str) -> tuple[str, str]:
-    """(thinking, answer) of a content that may begin with a `<think>` block; a block cut off is all thinking."""
-    if block := _THINKING.match(content):
+    """(thinking, answer) of a content that may begin with thinking: a `<think>` block, one that the chat template opened (so
+    that only `</think>` stands there), or an analysis channel. One that was cut off is all thinking, where that can be seen.
+    """
+    if block := _THINKING.match(content) or ("</think>" in content and _OPENED_BEFORE.match(content)) or None:
         return block[1].strip(), content[block.end() :]
     if finish == "length" and content.lstrip().startswith("<think>"):
         return content.lstrip().removeprefix("<think>").strip(), ""
+    if "<|channel|>" in content and (block := _CHANNELS.fullmatch(content)):
+        return block[1].strip(), (block[2] or "").strip()
     return "", content
 
 
@@ -161,7 +216,9 @@ class Usage:
     cached: int | None = None
 
 
-def _usage(value: object) -> Usage:
+def usage_of(reply: Mapping[str, Any]) -> Usage:
+    """The tokens that a reply tells of. Raises BadBody."""
+    value = reply.get("usage")
     if value is None:
         return Usage()
     if not isinstance(value, dict):

@@ -20,7 +20,8 @@ from difflib import SequenceMatcher
 from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
 
-from arena.models.chat import RESERVED, BadBody, parsed, read_completion, request_body
+from arena.models.chat import RESERVED, BadBody, parsed, read_completion, request_body, unbound
+from arena.models.completions import NoScores, prompt_body, read_prompted
 from arena.models.endpoint import Endpoint, Endpoints, is_openai
 from arena.models.gate import Lane, Turn
 from arena.models.retry import Failure, failure_of_status, shortened, shown_url, wait_s
@@ -37,8 +38,9 @@ _MOST_LOST = 16
 """Requests in a row that may be given up because a server that was there is there no more, before its model is."""
 _FIRST_GUESS = 500
 """The tokens of an answer for which nothing sets a limit, until some have come."""
-_MAYBE_CHARGED = frozenset({"error:timeout", "error:connection", "error:bad_response"})
-"""Failures after which a server may have written an answer that never arrived."""
+_MAYBE_CHARGED = frozenset({"error:timeout", "error:connection", "error:bad_response", "error:no_logprobs"})
+"""Failures after which a server may have written an answer that never arrived, or was no use."""
+_HAS_SCORES = "ask a server that echoes prompts with log-probabilities (vLLM, SGLang), or local weights (backend: hf)"
 _NO_KEY = "none"
 """What is sent to a server of one's own that wants no key: the SDK insists on some."""
 
@@ -131,10 +133,11 @@ class OpenAIBackend:
 
     async def _answer(self, request: Request) -> Response:
         """The one retry loop. Raises ModelStopped where this or another request has met what ends the model."""
-        if request.kind != "generate":
-            message = "a chat server can't score log-likelihoods"
+        if request.kind not in self._spec.kinds:
+            message = "chat completions can't score log-likelihoods: declare the model with type: base"
             return Response(key=request.key, status="error:bad_request", error=message, attempts=0)
-        content = request_body(self._spec, request)
+        base = self._spec.type == "base"
+        content = (prompt_body if base else request_body)(self._spec, request)
         lane = self._lane
         lost = 0
         for attempt in itertools.count(1):
@@ -145,20 +148,23 @@ class OpenAIBackend:
             begun = time.monotonic()
             outcome: bytes | Failure | None = None
             try:
-                outcome = await self.call("/chat/completions", content)
+                outcome = await self.call("/completions" if base else "/chat/completions", content)
             finally:
                 crowded = isinstance(outcome, Failure) and outcome.crowded
                 lane.leave(turn, served=isinstance(outcome, bytes), crowded=crowded)
             if isinstance(outcome, bytes):
                 latency = time.monotonic() - begun
                 try:
-                    response = read_completion(
-                        outcome, key=request.key, price=self._spec.price, attempts=attempt, lost=lost, latency_s=latency
-                    )
+                    response = self._read(request, outcome, attempt, lost, latency)
                     self._note_usage(turn, response)
                     return response
                 except BadBody as error:
                     outcome = Failure(status="error:bad_response", message=str(error), then="retry")
+                except NoScores as error:
+                    message, then = f"can't say how likely a text is: {error}", "stop" if error.never else "give_up"
+                    outcome = Failure(status="error:no_logprobs", message=message, then=then, remedy=_HAS_SCORES)  # type: ignore[arg-type]
+            else:
+                outcome = unbound(self._spec, request, outcome)
             lost += outcome.status in _MAYBE_CHARGED and not outcome.unreached
             never_there = outcome.unreached and not self._reached and attempt > min(self._spec.retry, _KNOCKS)
             if outcome.then == "stop" or never_there:
@@ -187,6 +193,12 @@ class OpenAIBackend:
         if response.input_tokens is not None and response.output_tokens is not None:
             self._typical += (response.output_tokens - self._typical) / 8
             self._lane.used(turn, response.input_tokens + response.output_tokens)
+
+    def _read(self, request: Request, body: bytes, attempts: int, lost: int, latency_s: float) -> Response:
+        price = self._spec.price
+        if self._spec.type == "base":
+            return read_prompted(body, request, price=price, attempts=attempts, lost=lost, latency_s=latency_s)
+        return read_completion(body, key=request.key, price=price, attempts=attempts, lost=lost, latency_s=latency_s)
 
     def _tell(self, request: Request, failure: Failure, attempt: int) -> None:
         """Notes a retry for the log, and warns once when the server is gone, and when it is back."""

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, field_validator
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, field_validator, model_validator
 
 from arena.declared import Declared
-from arena.jsonl import BadFile
+from arena.jsonl import BadFile, BadLine, parse
 from arena.models.declaration import ModelDeclaration, plain_json
 from arena.models.local_spec import HFModel as HFModel
 from arena.models.local_spec import LocalModel as LocalModel
 from arena.models.vllm_spec import VLLMModel as VLLMModel
 from arena.recordings.reading import Format, files_of, sniffed
-from judge.types import Asker, digest
+from judge.types import Asker, Kind, digest
 
 # A header or a query parameter of such a name holds a secret.
 _SECRET_NAME = re.compile(r"authorization|key|token|secret|cookie|password", re.IGNORECASE)
@@ -34,6 +35,17 @@ class Price(Declared):
     cached_input: float | None = Field(default=None, ge=0)
 
 
+def read_schema(path: str | Path) -> Any:
+    """The JSON in a schema's file. Raises ValueError."""
+    try:
+        return parse(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeError) as error:
+        told = error.strerror if isinstance(error, OSError) else "is no UTF-8"
+        raise ValueError(f"is a JSON Schema, or a file that holds one: {path}: {told}") from None
+    except BadLine as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 class OpenAIModel(ModelDeclaration):
     """A model behind any OpenAI-compatible server.
 
@@ -42,6 +54,7 @@ class OpenAIModel(ModelDeclaration):
     """
 
     backend: Literal["openai"] = "openai"
+    type: Literal["base", "chat"] = Field(default="chat", description="base asks for plain completions of a prompt")
     model: str = Field(min_length=1, description="the model id the server knows")
     base_url: str = "https://api.openai.com/v1"
     api_key_env: str = Field(default="OPENAI_API_KEY", description="environment variable that holds the key")
@@ -65,6 +78,9 @@ class OpenAIModel(ModelDeclaration):
         default_factory=dict, description="further headers; $NAME is taken from the environment"
     )
     logprobs: int | None = Field(default=None, ge=0, le=20, description="top log-probabilities to ask for")
+    json_schema: dict[str, Any] | None = Field(
+        default=None, description="a JSON Schema that answers are bound to, or a file that holds one"
+    )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     price: Price | None = None
     tokenizer_path: str | None = Field(
@@ -119,9 +135,45 @@ class OpenAIModel(ModelDeclaration):
     def _plain_json(cls, body: dict[str, Any]) -> dict[str, Any]:
         return plain_json(body)
 
+    @field_validator("extra_body")
+    @classmethod
+    def _one_way_to_a_schema(cls, body: dict[str, Any]) -> dict[str, Any]:
+        bound = body.get("response_format")
+        if isinstance(bound, dict) and bound.get("type") == "json_schema":
+            raise ValueError(
+                "a response_format with a schema is written as json_schema: {...}, in the declaration itself"
+            )
+        return body
+
+    @field_validator("json_schema", mode="before")
+    @classmethod
+    def _schema(cls, value: Any) -> Any:
+        return read_schema(value) if isinstance(value, str | Path) else value
+
+    @field_validator("json_schema")
+    @classmethod
+    def _plain_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if schema is None else plain_json(schema)
+
+    @model_validator(mode="after")
+    def _one_format(self) -> Self:
+        if self.json_schema is not None and "response_format" in self.extra_body:
+            raise ValueError("json_schema and a response_format in extra_body say different things: leave one out")
+        return self
+
     @property
     def at_once(self) -> int:
         return self.max_num_workers
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """A chat endpoint can't be asked how likely a text is: it writes its own template around it."""
+        return frozenset({"generate", "loglikelihood"} if self.type == "base" else {"generate"})
+
+    def asker(self) -> Asker:
+        # In its author's order, in which a server may write the fields.
+        schema = "" if self.json_schema is None else json.dumps(self.json_schema, separators=(",", ":"))
+        return Asker(self.abbr, self.fingerprint(), self.sampling(), self.system_prompt, schema=schema)
 
     def resolved_headers(self) -> dict[str, str]:
         """The headers with `$NAME` replaced by that environment variable. Raises ValueError naming a variable that is not set."""
@@ -149,8 +201,10 @@ class OpenAIModel(ModelDeclaration):
         A header's literal value may decide (it may choose a variant); of one from the environment only the header's name counts.
         """
         headers = [[name.lower(), "" if _REFERENCE.fullmatch(value) else value] for name, value in self.headers.items()]
+        plain = {"type": self.type} if self.type == "base" else {}
         return digest(
             {
+                **plain,
                 "backend": self.backend,
                 "model": self.model,
                 "base_url": self.base_url.rstrip("/"),

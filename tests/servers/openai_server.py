@@ -226,16 +226,48 @@ def completion(model: str, messages: Messages) -> dict[str, Any]:
     }
 
 
+def prompted(asked: Mapping[str, Any], messages: Messages, features: set[str]) -> dict[str, Any]:
+    """A plain completion as JSON: the same words as in chat, in the forms of `/completions`. Tokens are words and what is
+    between them; with the feature "echo" the prompt stands before them, if asked for, behind a token that is not in the text.
+    """
+    done = completion(asked["model"], messages)
+    prompt, written = _content(messages[0]), done["choices"][0]["message"]["content"]
+    if asked.get("max_tokens") == 1:
+        written, done["choices"][0]["finish_reason"] = " " + written.split()[0], "length"
+    echoed = bool(asked.get("echo")) and "echo" in features
+    text = prompt + written if echoed else written
+    logprobs = None
+    if asked.get("logprobs") is not None and "logprobs" in features:
+        tokens = re.findall(r"\s*\w+|\s*[^\w\s]|\s+", text)
+        values = [-0.01 - _unit("logprob", token) for token in tokens]
+        tops = [{token: value, "also": value - 1} for token, value in zip(tokens, values, strict=True)]
+        for top, token in zip(tops, tokens, strict=True):
+            if token.isupper():
+                top["likelier"] = -0.001
+        special = ["<s>"] if echoed else []
+        logprobs = {
+            "tokens": [*special, *tokens],
+            "token_logprobs": [*(None for _ in special), *values],
+            "top_logprobs": [*(None for _ in special), *tops],
+            "text_offset": [-1] * (len(tokens) + len(special)),
+        }
+    choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": done["choices"][0]["finish_reason"]}
+    return {**done, "id": "cmpl-" + done["id"][9:], "object": "text_completion", "choices": [choice]}
+
+
 # -- features ---------------------------------------------------------------------------------------------------------
 
-FEATURES = ("logprobs", "json_schema", "system")
+FEATURES = ("logprobs", "json_schema", "system", "echo")
 
 
 def asked_for(asked: Mapping[str, Any]) -> set[str]:
     """The features that a request asks for; of "system", only a message that says which word to reply with."""
-    wanted = {"logprobs"} if asked.get("logprobs") else set()
+    # In plain completions 0 asks for the tokens' own, in chat it asks for nothing.
+    count = asked.get("logprobs")
+    wanted = {"logprobs"} if count or ("prompt" in asked and count is not None) else set()
+    wanted |= {"echo"} if asked.get("echo") else set()
     schema = isinstance(asked.get("response_format"), dict)
-    system = any(message.get("role") == "system" for message in asked["messages"])
+    system = any(message.get("role") == "system" for message in asked.get("messages", ()))
     return wanted | ({"json_schema"} if schema else set()) | ({"system"} if system else set())
 
 
@@ -405,22 +437,31 @@ async def _respond(
         names = state.plan.serves or ("small-1", "large-1")
         listed = [{"id": name, "object": "model"} for name in names]
         return await _send(writer, _json(200, {"object": "list", "data": listed}))
-    if (method, path) != ("POST", "/v1/chat/completions"):
+    if method != "POST" or path not in ("/v1/chat/completions", "/v1/completions"):
         return await _send(writer, _error(404, f"Unknown request URL: {method} {path}"))
     state.under_way += 1
     state.peak = max(state.peak, state.under_way)
     try:
-        return await _complete(state, reader, writer, headers, body)
+        plain = path == "/v1/completions"
+        return await _complete(state, reader, writer, headers, body, plain=plain)
     finally:
         state.under_way -= 1
 
 
 async def _complete(
-    state: _State, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: Mapping[str, str], body: bytes
+    state: _State,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    plain: bool,
 ) -> None:
     try:
         asked = json.loads(body)
-        model, messages = asked["model"], asked["messages"]
+        # A prompt is kept in the books as one message.
+        model = asked["model"]
+        messages = [{"role": "user", "content": asked["prompt"]}] if plain else asked["messages"]
     except (ValueError, KeyError, TypeError):
         return await _send(writer, _error(400, "the body is no JSON object with a model and messages"))
     plan = state.plan.model(model)
@@ -447,7 +488,10 @@ async def _complete(
     wanted = asked_for(asked)
     if refused := sorted(wanted & set(plan.refuses)):
         return await _send(writer, _error(400, f"this server knows no {refused[0]}"))
-    done = with_features(completion(model, messages), asked, wanted & set(plan.features))
+    offered = wanted & set(plan.features)
+    done = (
+        with_features(completion(model, messages), asked, offered) if not plain else prompted(asked, messages, offered)
+    )
     answer = BODIES[fault](done, key) if fault in BODIES else _json(200, done, served=True)
     if answer.served:
         state.enter_ledger(model, body, messages, fault)
