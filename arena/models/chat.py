@@ -95,7 +95,7 @@ def read_completion(
     Statuses: "truncated" where the server stopped at a length, "filtered" where it withheld or refused, "empty" where
     it finished without a word, else "ok". A leading `<think>` block goes to `reasoning`.
     """
-    value, choice, finish = choice_of(body)
+    value, choice, finish = choice_of(body, "message")
     message = choice.get("message")
     if not isinstance(message, dict):
         raise BadBody("a choice without a message")
@@ -106,8 +106,7 @@ def read_completion(
         raise BadBody(f"content of type {type(content).__name__} instead of a text")
     refusal = refusal if content is None and isinstance(refusal, str) else ""
     reasoning = message.get("reasoning_content") or message.get("reasoning")
-    # Where the server has parted them already, a tag in the answer is the answer's own.
-    thought, text = ("", content or "") if reasoning else without_thinking(content or "", finish)
+    thought, text = without_thinking(content or "", finish, parted=bool(reasoning))
     usage = usage_of(value)
     return Response(
         key=key,
@@ -126,8 +125,8 @@ def read_completion(
     )
 
 
-def choice_of(body: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """The whole reply, its first choice, and why that ended. Raises BadBody."""
+def choice_of(body: bytes, holds: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The whole reply, its first choice, which must hold that field, and why that ended. Raises BadBody."""
     value = parsed(body)
     if not isinstance(value, dict):
         raise BadBody(f"JSON of type {type(value).__name__} instead of an object")
@@ -136,8 +135,8 @@ def choice_of(body: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:
     choices = value.get("choices")
     if not isinstance(choices, list) or not choices:
         raise BadBody("no choices in the reply")
-    if not isinstance(choices[0], dict):
-        raise BadBody(f"a choice of type {type(choices[0]).__name__} instead of an object")
+    if not isinstance(choices[0], dict) or holds not in choices[0]:
+        raise BadBody(f"a choice without a {holds}")
     finish = choices[0].get("finish_reason")
     if not isinstance(finish, str) or finish in ("", "error", "abort"):
         raise BadBody(f"finish_reason {finish!r}: the answer was not finished")
@@ -194,11 +193,15 @@ _CHANNELS = re.compile(
 )
 
 
-def without_thinking(content: str, finish: str) -> tuple[str, str]:
+def without_thinking(content: str, finish: str, *, parted: bool = False) -> tuple[str, str]:
     """(thinking, answer) of a content that may begin with thinking: a `<think>` block, one that the chat template opened (so
-    that only `</think>` stands there), or an analysis channel. One that was cut off is all thinking, where that can be seen.
+    that only `</think>` stands there), or an analysis channel. One that was cut off is all thinking, where that can be
+    seen. Where the server has `parted` thinking and answer already, a closing tag alone is the answer's own.
     """
-    if block := _THINKING.match(content) or ("</think>" in content and _OPENED_BEFORE.match(content)) or None:
+    block = _THINKING.match(content)
+    if block is None and "</think>" in content and not parted:
+        block = _OPENED_BEFORE.match(content)
+    if block is not None:
         return block[1].strip(), content[block.end() :]
     if finish == "length" and content.lstrip().startswith("<think>"):
         return content.lstrip().removeprefix("<think>").strip(), ""

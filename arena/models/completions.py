@@ -56,7 +56,7 @@ def read_prompted(
     """The response in the body of a completion. Raises BadBody for anything that isn't one, NoScores where likelihoods were
     asked for and the server has none.
     """
-    value, choice, finish = choice_of(body)
+    value, choice, finish = choice_of(body, "text")
     text = choice.get("text")
     if not isinstance(text, str):
         raise BadBody(f"a text of type {type(text).__name__}")
