@@ -9,7 +9,7 @@ import os
 import reprlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from os.path import isfile
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -281,7 +281,8 @@ def _expand_model(one: Any, place: str, problems: list[str]) -> list[dict[str, A
     backend, colon, rest = one.partition(":")
     if colon and backend in _BACKENDS and rest:
         if backend == "recorded":
-            return [{"backend": "recorded", "abbr": Path(rest).stem, "path": rest}]
+            path = Path(rest)
+            return [{"backend": "recorded", "abbr": path.name if isdir(path) else path.stem, "path": rest}]
         if issubclass(_BACKENDS[backend], LocalModel):
             return [{"backend": backend, "abbr": Path(rest).name or rest, "path": rest}]
         return [{"backend": "openai", "abbr": rest, "model": rest}]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from arena.jsonl import BadFile, BadLine, parse
-from arena.models import open_backend
+from arena.models import impediment, open_backend
 from arena.models.logprobs import tokens_of
 from arena.models.retry import shortened
 from arena.models.seam import Generates, ModelStopped
@@ -26,8 +26,13 @@ _SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 
-Can = Literal["yes", "no", "ignored"]
-"""Whether a server does what is asked: it refuses ("no"), or answers as if it hadn't been asked ("ignored")."""
+_LONGEST_S = 60.0
+"""Nobody waits ten minutes to hear that a server is mute."""
+
+Can = Literal["yes", "no", "ignored", "unknown"]
+"""Whether a server does what is asked: it refuses ("no"), or answers as if it hadn't been asked ("ignored"). What it had no
+time for, or broke off, is "unknown".
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ class Ping:
 
 def ping(specs: Sequence[ModelSpec]) -> list[Ping]:
     """Asks every model one short question and, one that answers, what it can do; all models at once. Four requests a model
-    at most, each tried twice at most.
+    at most, each tried twice at most, a minute at most each.
     """
     return asyncio.run(_all(specs))
 
@@ -53,18 +58,26 @@ async def _all(specs: Sequence[ModelSpec]) -> list[Ping]:
 
 
 async def _one(spec: ModelSpec) -> Ping:
-    if isinstance(spec, RecordedModel):
-        return _of_recording(spec)
-    if isinstance(spec, OpenAIModel):
-        return await _of_server(spec.model_copy(update={"retry": min(spec.retry, 1)}))
-    return _of_response(spec.abbr, await _ask(open_backend(spec), spec.asker(), _QUESTION))
+    if problem := impediment(spec):
+        return Ping(model=spec.abbr, ok=False, text=problem)
+    try:
+        if isinstance(spec, RecordedModel):
+            return _of_recording(spec)
+        if isinstance(spec, OpenAIModel):
+            return await _of_server(hurried(spec))
+        return _of_response(spec.abbr, await _ask(open_backend(spec), spec.asker(), _QUESTION))
+    except BadFile as error:
+        more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+        return Ping(model=spec.abbr, ok=False, text=error.problems[0] + more)
+
+
+def hurried(spec: OpenAIModel) -> OpenAIModel:
+    """The model, asked with less patience than in a run."""
+    return spec.model_copy(update={"retry": min(spec.retry, 1), "timeout_s": min(spec.timeout_s, _LONGEST_S)})
 
 
 def _of_recording(spec: RecordedModel) -> Ping:
-    try:
-        open_backend(spec)
-    except BadFile as error:
-        return Ping(model=spec.abbr, ok=False, text=error.problems[0])
+    open_backend(spec)
     names = ", ".join(path.name for path in spec.path)
     return Ping(model=spec.abbr, ok=True, text=f"recorded in {names}: nothing is asked")
 
@@ -113,7 +126,7 @@ def _said(response: Response) -> str:
 
 def _can(response: Response, done: bool) -> Can:
     if response.failed:
-        return "no"
+        return "no" if response.status == "error:bad_request" else "unknown"
     return "yes" if done else "ignored"
 
 

@@ -16,7 +16,8 @@ def command(models: tuple[str, ...], base_url: str | None, api_key_env: str | No
 
     MODEL is named as `run --models` names it: of the catalogue, a file, or backend:model. A server is asked three more
     short questions: whether it gives log-probabilities, holds to a JSON schema, and heeds a system message ("no": it
-    refuses; "ignored": it answers as if it had not been asked). Nothing is stored. Exit code 1 where a model fails.
+    refuses; "ignored": it answers as if it had not been asked; "unknown": that question broke off). Nothing is stored.
+    Exit code 1 where a model fails.
     """
     from arena.config import load_models
     from arena.ping import ping, shown

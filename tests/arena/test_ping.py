@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from arena.config import load_models
-from arena.ping import ping
+from arena.models.spec import OpenAIModel
+from arena.ping import hurried, ping
 from tests.program import arena
 from tests.servers.openai_server import FEATURES, serve
 
@@ -74,6 +75,39 @@ def test_asks_four_times_at_most(tmp_path: Path) -> None:
     with serve() as server:
         assert arena("ping", "openai:m", "--base-url", server.url, cwd=tmp_path).returncode == 0
         assert server.stats()["attempts"] == 4
+
+
+def test_what_broke_off_is_unknown_and_not_refused(tmp_path: Path) -> None:
+    with serve(plan={"window": [1, 600]}) as server:
+        ended = arena("ping", "openai:m", "--base-url", server.url, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.endswith("; log-probabilities: unknown; JSON schema: unknown; system role: unknown\n")
+
+
+def test_a_mute_server_is_not_waited_for_as_long_as_in_a_run(tmp_path: Path) -> None:
+    spec = OpenAIModel(abbr="m", model="m")
+    assert (spec.timeout_s, hurried(spec).timeout_s) == (600, 60)
+    with serve(plan={"rates": {"mute": 1.0}}) as server:
+        (tmp_path / "m.yaml").write_text(
+            json.dumps({"abbr": "m", "model": "m", "base_url": server.url, "timeout_s": 0.2})
+        )
+        ended = arena("ping", "m.yaml", cwd=tmp_path)
+        assert server.stats()["attempts"] == 2
+    assert (ended.returncode, ended.stdout) == (1, "m: FAILED timeout: no complete answer within 0.2 s\n")
+
+
+def test_one_that_cannot_be_asked_leaves_the_others_their_turn(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "good.jsonl").write_text(json.dumps({"item": "1", "text": "x"}))
+    keyless = {"abbr": "keyless", "model": "m", "api_key_env": "NO_SUCH_KEY"}
+    (tmp_path / "keyless.yaml").write_text(json.dumps(keyless))
+    ended = arena("ping", "hf:tiny", "keyless.yaml", "recorded:good.jsonl", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    said = lines(ended.stdout)
+    assert list(said) == ["tiny", "keyless", "good"]
+    assert said["tiny"].startswith("FAILED model 'tiny': ")
+    assert said["keyless"] == "FAILED model 'keyless': no API key: set the environment variable NO_SUCH_KEY"
+    assert said["good"] == "recorded in good.jsonl: nothing is asked"
 
 
 def test_nothing_listens_there(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arena.config import load_models
 from arena.jsonl import BadFile, BadLine
 from arena.models.recorded import Coverage, RecordedBackend, coverage_note
 from arena.models.spec import RecordedModel
@@ -122,6 +123,14 @@ class TestPredictionFolders:
         backend = RecordedBackend("m", spec.path)
         backend.match(ITEMS)
         assert answers(backend)[:2] == ["Lima", "ok: pass"]
+
+    def test_gives_its_whole_name_to_the_model(self, tmp_path: Path) -> None:
+        folders = [
+            written(tmp_path, f"{name}/a.json", OPENCOMPASS).parent for name in ("llama-3.1-8b", "llama-3.3-70b")
+        ]
+        assert [spec.abbr for spec in load_models([f"recorded:{folder}" for folder in folders])] == [
+            f.name for f in folders
+        ]
 
     def test_another_answer_makes_another_model(self, tmp_path: Path) -> None:
         folder = written(tmp_path, "m/a.json", OPENCOMPASS).parent
