@@ -34,6 +34,8 @@ Can = Literal["yes", "no", "ignored", "unknown"]
 time for, or broke off, is "unknown".
 """
 
+_REFUSALS = frozenset({"error:bad_request", "error:json_schema", "error:no_logprobs"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
@@ -126,7 +128,7 @@ def _said(response: Response) -> str:
 
 def _can(response: Response, done: bool) -> Can:
     if response.failed:
-        return "no" if response.status == "error:bad_request" else "unknown"
+        return "no" if response.status in _REFUSALS else "unknown"
     return "yes" if done else "ignored"
 
 
