@@ -67,7 +67,7 @@ async def _one(spec: ModelSpec) -> Ping:
             return _of_recording(spec)
         if isinstance(spec, OpenAIModel):
             return await _of_server(hurried(spec))
-        return _of_response(spec.abbr, await _ask(open_backend(spec), spec.asker(), _QUESTION))
+        return await _of_local(spec)
     except BadFile as error:
         more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
         return Ping(model=spec.abbr, ok=False, text=error.problems[0] + more)
@@ -114,6 +114,15 @@ async def _of_server(spec: OpenAIModel) -> Ping:
     return replace(found, text=backend.struck(found.text), can=can)
 
 
+async def _of_local(spec: ModelSpec) -> Ping:
+    """One worker answers the question and says how likely another answer is."""
+    question = _request(spec.asker(), _QUESTION)
+    likelihood = _request(spec.asker(), _QUESTION, continuation=" Paris")
+    answer, scored = await _answers(open_backend(spec), [question, likelihood])
+    found = _of_response(spec.abbr, answer)
+    return replace(found, can={"log-likelihoods": _can(scored, scored.logprobs is not None)}) if found.ok else found
+
+
 def _of_response(model: str, response: Response) -> Ping:
     if response.failed:
         return Ping(model=model, ok=False, text=f"{response.status.removeprefix('error:')}: {response.error}")
@@ -144,24 +153,37 @@ async def _ask(
     backend: Generates, asker: Asker, question: str, *, system: str = "", continuation: str = ""
 ) -> Response:
     """The response to one question; what stops the model is a response that failed."""
+    return (await _answers(backend, [_request(asker, question, system=system, continuation=continuation)]))[0]
+
+
+def _request(asker: Asker, question: str, *, system: str = "", continuation: str = "") -> Request:
     messages = (*([Message("system", system)] if system else []), Message("user", question))
-    address = Address("ping", "1", "answer", (asker.name,))
-    request = asker.request(messages, address, max_tokens=_MOST_TOKENS)
-    if continuation:
-        request = replace(request, kind="loglikelihood", continuation=continuation)
+    request = asker.request(messages, Address("ping", "1", "answer", (asker.name,)), max_tokens=_MOST_TOKENS)
+    return replace(request, kind="loglikelihood", continuation=continuation) if continuation else request
 
-    async def once() -> AsyncIterator[Request]:
-        yield request
 
-    found = Response(key=request.key, status="error:no_response", error="the model gave no response")
+async def _answers(backend: Generates, requests: Sequence[Request]) -> list[Response]:
+    """A response to each request, in their order."""
+
+    async def each() -> AsyncIterator[Request]:
+        for request in requests:
+            yield request
+
+    nothing = "the model gave no response"
+    found = {one.key: Response(key=one.key, status="error:no_response", error=nothing) for one in requests}
     try:
-        async for response in backend.generate(once()):
-            found = response
+        async for response in backend.generate(each()):
+            found[response.key] = response
     except ModelStopped as stop:
-        found = Response(key=request.key, status=stop.status, error=str(stop))
+        found = {
+            key: response
+            if response.status != "error:no_response"
+            else Response(key=key, status=stop.status, error=str(stop))
+            for key, response in found.items()
+        }
     finally:
         await backend.close()
-    return found
+    return list(found.values())
 
 
 def shown(ping: Ping) -> str:

@@ -23,6 +23,7 @@ from arena.config import ConfigError, RunConfig
 from arena.execution.gpus import visible_gpus
 from arena.forecast import Forecast, forecast
 from arena.items import DatasetSpec, load_items
+from arena.misfits import misfits
 from arena.models import impediment, open_backend
 from arena.models.endpoint import Endpoints
 from arena.models.spec import LocalModel, ModelSpec, RecordedModel
@@ -138,6 +139,8 @@ def _prepared(
     items = [item for mine in everything for item in mine[: run_config.limit]]
     if buying:
         _check_access(run_config, mode)
+        if problems := misfits(run_config, items, answers=mode in ("all", "infer"), judges=mode in ("all", "eval")):
+            raise ConfigError(problems)
     lines = _open_lines(run_config, mode, debug)
     for spec in (*run_config.models, *run_config.judges):
         spec.fingerprint()

@@ -40,7 +40,7 @@ STEPS: tuple[str, ...] = (
         dataset TEXT NOT NULL,
         item TEXT NOT NULL,
         turn INTEGER NOT NULL,
-        status TEXT NOT NULL,                    -- ok, truncated, filtered, empty, overflow
+        status TEXT NOT NULL,                    -- ok, truncated, cut, filtered, empty, overflow
         text NOT NULL,                           -- TEXT; a BLOB where SQLite's text can't hold it (NUL, lone surrogates)
         reasoning NOT NULL DEFAULT '',
         finish_reason TEXT NOT NULL DEFAULT '',

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from judge.read import Reading, unanswered
-from judge.types import Case, Choice, Exchange, Item, JudgingKind, Judgment, Request
+from judge.types import Case, Choice, Exchange, Item, JudgingKind, Judgment, Request, Response
 
 # Markdown may stand before the word, between the word and its colon, and after the colon: "**Answer**: X", "**Answer:** X".
 _LINE = re.compile(
@@ -27,6 +27,13 @@ _NUMBER = re.compile(
 )
 _LONGEST_NUMBER = 1000
 """Characters. Python refuses to turn more than 4,300 digits into an int, and no one's answer is that exact."""
+
+
+def _unanswered(response: Response) -> str | None:
+    """The answer to a question of which a part was left out is an answer (the report counts them), unless it was cut off too."""
+    if response.status == "cut":
+        return "truncated" if response.finish_reason == "length" else None
+    return unanswered(response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class ExactJudge:
     def read(self, case: Case, exchange: Exchange) -> Judgment:
         """Compares the final answer of the candidate's last reply with the gold answers."""
         item = case.item
-        reason = unanswered(exchange.response)
+        reason = _unanswered(exchange.response)
         reading = Reading(None, reason) if reason else extract(exchange.response.text, item)
         score = None
         if reading.value is not None:

@@ -26,7 +26,7 @@ def unanswered(response: Response) -> str | None:
     """Why a response can't be read at all, from its status; None where there is a complete text."""
     if response.status == "ok":
         return None
-    return response.status if response.status in ("truncated", "filtered", "empty", "overflow") else "empty"
+    return response.status if response.status in ("truncated", "cut", "filtered", "empty", "overflow") else "empty"
 
 
 def read_tag(text: str, tag: str) -> Reading:

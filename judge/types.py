@@ -225,11 +225,13 @@ class Asker:
         )
 
 
-ANSWERED = frozenset({"ok", "truncated", "filtered", "empty", "overflow"})
+ANSWERED = frozenset({"ok", "truncated", "cut", "filtered", "empty", "overflow"})
 """The statuses of a response that came back and is kept. Every other status is "error:<class>": nothing came back."""
 
-JUDGEABLE = frozenset({"ok", "truncated"})
-"""The statuses whose text is an answer that can be judged."""
+JUDGEABLE = frozenset({"ok", "truncated", "cut"})
+"""The statuses whose text is an answer that can be judged: `truncated` is cut off at the token limit, `cut` the answer to a
+prompt of which a part was left out to make it fit.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +320,7 @@ UNREADABLE = (
     "not_a_number",
     "label_and_text_disagree",
     "truncated",
+    "cut",
     "filtered",
     "empty",
     "overflow",

@@ -19,6 +19,7 @@ REASONS = {
     "reply_missing": "the judge’s reply is missing",
     "ok": "complete",
     "truncated": "cut off at the token limit",
+    "cut": "a part of the prompt was left out to make it fit",
     "filtered": "withheld by the provider’s content filter",
     "empty": "an empty reply",
     "overflow": "the prompt was longer than the model can read",

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from arena.config import JudgingSpec, RatingSpec, RunConfig
 from arena.items import DatasetSpec
 from arena.models.local_spec import RunCfg
+from arena.models.meta_template import MetaTemplate, RoleTemplate
 from arena.models.spec import HFModel, OpenAIModel, RecordedModel, VLLMModel
 from arena.store import FILE_NAME, Store
 from judge.aggregate import verdicts
@@ -114,6 +115,8 @@ def test_the_changelog_begins_with_the_version_of_the_package() -> None:
         ("local-models.md", HFModel),
         ("local-models.md", VLLMModel),
         ("local-models.md", RunCfg),
+        ("local-models.md", MetaTemplate),
+        ("local-models.md", RoleTemplate),
         ("own-models.md", RatingSpec),
         ("judging.md", JudgingSpec),
         ("datasets.md", DatasetSpec),

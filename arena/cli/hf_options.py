@@ -57,6 +57,11 @@ _OPTIONS: Sequence[Callable[..., Any]] = (
     _pairs("--peft-kwargs", "Settings for loading the adapter."),
     _pairs("--generation-kwargs", "How it writes, as do_sample=True top_p=0.95."),
     click.option("--max-seq-len", type=_COUNT, help="Most tokens of question and answer together."),
+    click.option(
+        "--truncation",
+        type=click.Choice(["none", "left", "middle"]),
+        help="Where a prompt that is too long is cut; none: it overflows.",
+    ),
     click.option("--max-out-len", type=_COUNT, help="Most tokens of an answer."),
     click.option("--min-out-len", type=click.IntRange(min=0), help="Fewest tokens of an answer."),
     click.option("--batch-size", metavar="N|auto", callback=_size, help="Most prompts at once; auto fits memory."),
@@ -69,7 +74,7 @@ _OPTIONS: Sequence[Callable[..., Any]] = (
 def hf_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the flags to a command, which gets them as one argument `hf`: what was given, by its flag's name."""
     names = ("hf_path", "hf_type", "model_kwargs", "tokenizer_path", "tokenizer_kwargs", "peft_path", "peft_kwargs",
-             "generation_kwargs", "max_seq_len", "max_out_len", "min_out_len", "batch_size", "hf_num_gpus",
+             "generation_kwargs", "max_seq_len", "truncation", "max_out_len", "min_out_len", "batch_size", "hf_num_gpus",
              "pad_token_id", "stop_words")  # fmt: skip
 
     def gathered(**given: Any) -> Any:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
     """A prompt in tokens. Only prompts of one `group` (how to draw, and what else a batch must share) go together;
-    one that was under way when a worker died goes `alone`, so that it takes no other with it.
+    one that was under way when a worker died goes `alone`, so that it takes no other with it. Where the likelihood of the last
+    `scored` tokens is asked, nothing is written. `cut` says where tokens were left out to make it fit.
     """
 
     key: str
@@ -24,6 +25,8 @@ class Prompt:
     seed: int = 0
     alone: bool = False
     thinking: bool = False
+    scored: int = 0
+    cut: str = ""
 
 
 def width(batch: Sequence[Prompt]) -> int:
@@ -72,3 +75,12 @@ class Room:
             return self
         fits = int(_SHARE_OF_FREE * free_bytes / used_bytes * len(batch) * width(batch))
         return Room(self.rows, max(self.tokens, min(fits, _MOST_GROWTH * self.tokens)), learns=True)
+
+
+def shortened_to(ids: Sequence[int], most: int, where: str, kept: int) -> tuple[int, ...]:
+    """At most `most` tokens of a prompt: cut from the `left` after its first `kept` ones, or in the `middle`."""
+    if len(ids) <= most:
+        return tuple(ids)
+    head = min(kept, most) if where == "left" else (most + 1) // 2
+    tail = most - head
+    return (*ids[:head], *(ids[-tail:] if tail else ()))

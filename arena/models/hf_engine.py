@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import gc
 import hashlib
+import inspect
+import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,10 +15,11 @@ from typing import Any
 import torch
 import transformers
 
-from arena.models.batching import Prompt, Room
+from arena.models.batching import Prompt, Room, shortened_to
 from arena.models.chat import without_thinking
 from arena.models.local_spec import HFModel
-from arena.models.preflight import no_template
+from arena.models.preflight import no_dialogue, no_template
+from arena.models.scoring import context_and_continuation
 from arena.models.weights import hub_commit
 from arena.models.worker import LoadFailed, OutOfMemory, Refused
 
@@ -24,6 +27,10 @@ DEFAULT_MAX_OUT_LEN = 1024
 _CPU_ROOM = Room(rows=16, tokens=16_384)
 _GPU_ROOM = Room(rows=256, tokens=16_384, learns=True)
 _DRAWN = ("temperature", "top_p", "top_k", "min_p")
+_NO_NUMBERS = {
+    "status": "error:nan",
+    "error": "the model gave no numbers (NaN): the weights are damaged or overflow in this dtype: try dtype: bfloat16 or float32",
+}
 # What transformers would apply when it draws; drawing is done here, row by row.
 _NEUTRAL = (*_DRAWN, "typical_p", "epsilon_cutoff", "eta_cutoff", "max_new_tokens", "max_length", "min_length", "top_h")
 
@@ -35,7 +42,7 @@ class Engine:
         transformers.logging.set_verbosity_error()
         self.spec = spec
         self.tokenizer = _tokenizer(spec)
-        if spec.type == "chat" and not getattr(self.tokenizer, "chat_template", None):
+        if spec.type == "chat" and spec.meta_template is None and not getattr(self.tokenizer, "chat_template", None):
             raise LoadFailed("error:template", no_template(spec.abbr))
         self.model = _model(spec)
         rows = self.model.get_input_embeddings().num_embeddings
@@ -55,6 +62,8 @@ class Engine:
         self.looks_back = (self.generation.repetition_penalty or 1.0) != 1.0 or bool(
             self.generation.no_repeat_ngram_size
         )
+        inner = self.model.get_base_model() if spec.peft_path is not None else self.model
+        self.keeps_last = "logits_to_keep" in inspect.signature(inner.forward).parameters
         self.on_gpu = self.model.device.type == "cuda"
 
     def room(self) -> Room:
@@ -62,18 +71,20 @@ class Engine:
         return start if self.spec.batch_size == "auto" else Room(self.spec.batch_size, 2**62)
 
     def prepare(self, frame: Mapping[str, Any]) -> Prompt:
-        """A request in tokens. Raises Refused; nothing is ever cut off."""
+        """A request in tokens. Raises Refused; nothing is cut off unless the declaration's `truncation` says where."""
         text, special = self._text(frame["messages"])
-        ids = tuple(self.tokenizer(text, add_special_tokens=special)["input_ids"])
+        if frame["kind"] == "loglikelihood":
+            return self._scoring(frame, text, special)
+        ids = tuple(self._encoded(text, special))
         sampling = frame["sampling"]
         fewest = max(1, self.spec.min_out_len)
         if not ids:
             raise Refused("error:bad_request", "an empty prompt, to which this model has no beginning", 0)
-        if self.limit is not None and len(ids) + fewest > self.limit:
-            message = f"the prompt has {len(ids)} tokens; with an answer of {fewest} or more, {self.limit} fit"
-            raise Refused("overflow", message, len(ids))
         max_new = max(fewest, sampling["max_tokens"] or DEFAULT_MAX_OUT_LEN)
+        count, whole = len(ids), True
         if self.limit is not None:
+            ids = self._fitting(ids, fewest, max_new)
+            whole = len(ids) == count
             max_new = min(max_new, self.limit - len(ids))
         return Prompt(
             key=frame["key"],
@@ -84,12 +95,69 @@ class Engine:
             seed=_seed(frame["key"], sampling["seed"]),
             alone=frame["alone"],
             thinking=special is False and text.rstrip().endswith("<think>"),
+            cut=""
+            if whole
+            else f"{count - len(ids)} of the prompt's {count} tokens were left out ({self.spec.truncation})",
         )
+
+    def _fitting(self, ids: tuple[int, ...], fewest: int, max_new: int) -> tuple[int, ...]:
+        """The prompt, cut where it must be and may be: then so far that the longest answer fits, or half of all.
+
+        Raises Refused.
+        """
+        assert self.limit is not None
+        if len(ids) + fewest <= self.limit:
+            return ids
+        most = self.limit - max(fewest, min(max_new, self.limit // 2))
+        if self.spec.truncation == "none" or most < 1:
+            message = f"the prompt has {len(ids)} tokens; with an answer of {fewest} or more, {self.limit} fit"
+            raise Refused("overflow", message, len(ids))
+        return shortened_to(ids, most, self.spec.truncation, int(ids[0] == self.tokenizer.bos_token_id))
+
+    def _scoring(self, frame: Mapping[str, Any], text: str, special: bool) -> Prompt:
+        """A request for the likelihood of a continuation after the context `text`. Raises Refused."""
+        before, after = context_and_continuation(text, frame["continuation"], lambda one: self._encoded(one, special))
+        if not before:  # the first token needs something before it
+            first = _first(self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.pad)
+            before = [first]
+        count = len(before) + len(after)
+        if not after:
+            raise Refused("error:bad_request", "a continuation without tokens has no likelihood", count)
+        cut = ""
+        # The last token is only looked up: it needs no position.
+        if self.limit is not None and count - 1 > self.limit:
+            most = self.limit + 1 - len(after)
+            if self.spec.truncation == "none" or most < 1:
+                raise Refused("overflow", f"context and continuation have {count} tokens; {self.limit + 1} fit", count)
+            kept = int(before[0] == self.tokenizer.bos_token_id)
+            before = list(shortened_to(before, most, self.spec.truncation, kept))
+            left_out = count - len(before) - len(after)
+            cut = f"{left_out} of the context's {count - len(after)} tokens were left out ({self.spec.truncation})"
+        return Prompt(
+            key=frame["key"],
+            ids=(*before, *after),
+            max_new=0,
+            group=(),
+            alone=frame["alone"],
+            scored=len(after),
+            cut=cut,
+        )
+
+    def _encoded(self, text: str, special: bool) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
+        return ids
 
     def _text(self, messages: Sequence[tuple[str, str]]) -> tuple[str, bool]:
         """The prompt as text, and whether the tokenizer adds its special tokens (a template has written them already)."""
+        if self.spec.meta_template is not None:
+            try:
+                return self.spec.meta_template.rendered(messages), True
+            except ValueError as error:
+                raise Refused("error:template", f"the meta_template refuses these messages: {error}") from None
         if self.spec.type == "base":
-            return "\n\n".join(content for _, content in messages), True
+            if len(messages) > 1:
+                raise Refused("error:template", no_dialogue(self.spec, f"{len(messages)} messages"))
+            return messages[0][1], True
         turns = [{"role": role, "content": content} for role, content in messages]
         try:
             text = self.tokenizer.apply_chat_template(
@@ -118,7 +186,7 @@ class Engine:
         begun = time.monotonic()
         failed = ""
         try:
-            written = self._write(batch)
+            written = self._score(batch) if batch[0].scored else self._write(batch)
         except torch.OutOfMemoryError as error:
             failed = str(error)
         except (RuntimeError, MemoryError) as error:
@@ -130,6 +198,35 @@ class Engine:
             raise OutOfMemory(failed)
         seconds = time.monotonic() - begun
         return [{**fields, "latency_s": seconds} for fields in written]
+
+    def _score(self, batch: Sequence[Prompt]) -> list[dict[str, Any]]:
+        """The log-likelihoods of the last tokens of each prompt, in float32 whatever the weights are.
+
+        Padded on the right, where no row can see it and no position moves. Only the places that are asked for reach the output
+        layer, as far as they are last in their batch.
+        """
+        longest = max(len(prompt.ids) for prompt in batch) - 1
+        first = min(len(prompt.ids) - 1 - prompt.scored for prompt in batch)
+        rows = [[*prompt.ids[:-1], *[self.pad] * (longest + 1 - len(prompt.ids))] for prompt in batch]
+        seen = [[1] * (len(p.ids) - 1) + [0] * (longest + 1 - len(p.ids)) for p in batch]
+        device = self.model.get_input_embeddings().weight.device
+        sparing = {"logits_to_keep": longest - first} if self.keeps_last else {}
+        with torch.inference_mode():
+            out = self.model(
+                input_ids=torch.tensor(rows, device=device),
+                attention_mask=torch.tensor(seen, device=device),
+                use_cache=False,
+                **sparing,
+            )
+            scores = out.logits[:, -(longest - first) :]
+            found = []
+            for row, prompt in zip(scores, batch, strict=True):
+                end = len(prompt.ids) - 1 - first
+                asked = torch.tensor(prompt.ids[-prompt.scored :], device=row.device)
+                logs = row[end - prompt.scored : end].float().log_softmax(dim=-1)
+                likeliest = (logs.argmax(dim=-1) == asked).all()
+                found.append((logs.gather(-1, asked[:, None])[:, 0].tolist(), bool(likeliest)))
+        return [_likelihood(prompt, *one) for prompt, one in zip(batch, found, strict=True)]
 
     def _write(self, batch: Sequence[Prompt]) -> list[dict[str, Any]]:
         longest = max(len(prompt.ids) for prompt in batch)
@@ -165,8 +262,7 @@ class Engine:
     def _fields(self, prompt: Prompt, row: list[int], stopped_at: int | None, broken: bool) -> dict[str, Any]:
         counted = {"key": prompt.key, "input_tokens": len(prompt.ids)}
         if broken:
-            remedy = "the weights are damaged or overflow in this dtype: try dtype: bfloat16 or float32"
-            return {**counted, "status": "error:nan", "error": f"the model gave no numbers (NaN): {remedy}"}
+            return {**counted, **_NO_NUMBERS}
         ended = next((at + 1 for at, token in enumerate(row) if token in self.ends), len(row) + 1)
         length = min(ended, prompt.max_new, len(row) if stopped_at is None else stopped_at)
         ids = row[:length]
@@ -176,9 +272,11 @@ class Engine:
         text = text if cut is None else text[:cut]
         thought, answer = without_thinking("<think>" * prompt.thinking + text, finish)
         status = "truncated" if finish == "length" else "ok" if answer.strip() else "empty"
+        status = "cut" if prompt.cut and answer.strip() else status
         return {
             **counted,
             "status": status,
+            "error": prompt.cut,
             "text": answer,
             "reasoning": thought,
             "finish_reason": finish,
@@ -207,6 +305,15 @@ class Engine:
         gc.collect()
         if self.on_gpu:
             torch.cuda.empty_cache()
+
+
+def _likelihood(prompt: Prompt, tokens: list[float], greedy: bool) -> dict[str, Any]:
+    counted = {"key": prompt.key, "input_tokens": len(prompt.ids), "output_tokens": 0}
+    if not all(map(math.isfinite, tokens)):
+        return {**counted, **_NO_NUMBERS}
+    status = "cut" if prompt.cut else "ok"
+    found = {"sum": math.fsum(tokens), "tokens": tokens, "greedy": greedy}
+    return {**counted, "status": status, "error": prompt.cut, "logprobs": found}
 
 
 def stop_in(ids: Sequence[int], stops: Sequence[str], min_new: int, decoded: Any) -> int | None:
@@ -391,7 +498,8 @@ def _load_failed(spec: HFModel, what: str, error: Exception) -> LoadFailed:
 def _ends(declared: Any, tokenizer: Any, spec: HFModel) -> frozenset[int]:
     """The tokens that end an answer: the model's, the tokenizer's and the declaration's."""
     found: set[int] = set()
-    for one in (declared.eos_token_id, tokenizer.eos_token_id, spec.generation_kwargs.get("eos_token_id")):
+    template = None if spec.meta_template is None else spec.meta_template.eos_token_id
+    for one in (declared.eos_token_id, tokenizer.eos_token_id, spec.generation_kwargs.get("eos_token_id"), template):
         found |= set() if one is None else set(one) if isinstance(one, list | tuple) else {int(one)}
     return frozenset(found)
 

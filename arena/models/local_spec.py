@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_
 
 from arena.declared import Declared
 from arena.models.declaration import ModelDeclaration, plain_json
+from arena.models.meta_template import MetaTemplate
 from arena.models.weights import weights_digest
 from arena.nearest import nearest
 from judge.types import Kind, digest
@@ -117,6 +118,15 @@ class LocalModel(ModelDeclaration):
         """GPUs of a worker; None for one where there is one."""
         return self.run_cfg.num_gpus
 
+    @property
+    def takes_dialogue(self) -> bool:
+        """Whether it can be put more than one message; else there is no telling who said what."""
+        return self.type == "chat"
+
+    @property
+    def takes_system(self) -> bool:
+        return self.takes_dialogue
+
 
 def folder_or_name(path: str) -> str:
     """A folder as an absolute path, a name as it stands; what can only be a folder must be one. Raises ValueError."""
@@ -135,6 +145,12 @@ class HFModel(LocalModel):
     tokenizer_kwargs: dict[str, Any] = Field(default_factory=dict)
     peft_path: str | None = Field(default=None, description="an adapter")
     peft_kwargs: dict[str, Any] = Field(default_factory=dict)
+    meta_template: MetaTemplate | None = Field(
+        default=None, description="how messages become a text, instead of a chat template"
+    )
+    truncation: Literal["none", "left", "middle"] = Field(
+        default="none", description="where a prompt that is too long is cut; none: it overflows"
+    )
     batch_size: PositiveInt | Literal["auto"] = "auto"
     pad_token_id: NonNegativeInt | None = None
 
@@ -195,6 +211,20 @@ class HFModel(LocalModel):
             raise ValueError("peft_kwargs without peft_path: name the adapter")
         return self
 
+    @model_validator(mode="after")
+    def _system_has_a_place(self) -> Self:
+        if self.system_prompt and self.meta_template is not None and not self.meta_template.takes_system():
+            raise ValueError("meta_template has no place for system_prompt: add reserved_roles: [{role: SYSTEM, ...}]")
+        return self
+
+    @property
+    def takes_dialogue(self) -> bool:
+        return self.type == "chat" or self.meta_template is not None
+
+    @property
+    def takes_system(self) -> bool:
+        return self.takes_dialogue if self.meta_template is None else self.meta_template.takes_system()
+
     @property
     def at_once(self) -> int:
         return 256 if self.batch_size == "auto" else self.batch_size
@@ -206,8 +236,12 @@ class HFModel(LocalModel):
         """
         kwargs = {name: value for name, value in self.model_kwargs.items() if name not in _PLACEMENT}
         others = [None if path is None else weights_digest(path, "") for path in (self.tokenizer_path, self.peft_path)]
+        later: dict[str, Any] = {"truncation": self.truncation} if self.truncation != "none" else {}
+        if self.meta_template is not None:
+            later["meta_template"] = self.meta_template.model_dump(mode="json")
         return digest(
             {
+                **later,
                 "backend": self.backend,
                 "way": _WAY_OF_ANSWERING,
                 "type": self.type,

@@ -28,8 +28,11 @@ def impediment(spec: LocalModel) -> str | None:
     folder = Path(spec.path)
     if folder.is_dir() and not (folder / "config.json").is_file():
         return f"model {spec.abbr!r}: {folder} holds no config.json: name the folder that save_pretrained wrote"
-    if spec.type == "chat" and _has_no_template(spec):
+    own = isinstance(spec, HFModel) and spec.meta_template is not None
+    if spec.type == "chat" and not own and _has_no_template(spec):
         return no_template(spec.abbr, _template_key(spec))
+    if spec.system_prompt and not spec.takes_dialogue:
+        return no_dialogue(spec, "a system_prompt")
     return None
 
 
@@ -73,5 +76,21 @@ def _has_no_template(spec: LocalModel) -> bool:
 
 def no_template(abbr: str, key: str = "tokenizer_kwargs") -> str:
     """What to do about a tokenizer without a chat template, which `key` takes."""
-    remedy = f"set type: base (--hf-type base), or give one in {key}: {{chat_template: ...}}"
+    other = ", or a meta_template" if key == "tokenizer_kwargs" else ""
+    remedy = f"set type: base (--hf-type base), or give one in {key}: {{chat_template: ...}}{other}"
     return f"model {abbr!r}: its tokenizer has no chat template: {remedy}"
+
+
+def no_dialogue(spec: LocalModel, what: str) -> str:
+    """What to do about a model of plain text that would be put several messages."""
+    template = "give it a meta_template, or " if isinstance(spec, HFModel) else ""
+    remedy = f"{template}set type: chat (--hf-type chat) where its tokenizer has a chat template"
+    return f"model {spec.abbr!r}: type base takes plain text, not {what}: {remedy}"
+
+
+def no_system(spec: LocalModel, what: str) -> str:
+    """What to do about a meta_template without a place for system messages."""
+    return (
+        f"model {spec.abbr!r}: its meta_template has no place for the system message of {what}: "
+        "add reserved_roles: [{role: SYSTEM, begin: ..., end: ...}]"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -373,3 +374,11 @@ def test_the_judge_asks_nothing() -> None:
         1.0,
     )
     assert found.key == case.answers[0].exchanges[-1].request.key
+
+
+def test_an_answer_to_a_prompt_that_was_cut_counts_unless_it_was_cut_off_too() -> None:
+    case = Case(item(gold=("42",), match="number"), (answer("m", "Answer: 42"),))
+    whole = exchange("Answer: 42", "cut")
+    assert ExactJudge("exact").read(case, whole).score == 1.0
+    short = replace(whole, response=replace(whole.response, finish_reason="length"))
+    assert ExactJudge("exact").read(case, short).unreadable == "truncated"

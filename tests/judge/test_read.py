@@ -163,7 +163,7 @@ def test_scales_may_go_below_zero() -> None:
     assert grade("<grade>-0</grade>", Scale(-5, 5)) == ("0", None)
 
 
-STATUSES = ["truncated", "filtered", "empty", "overflow", "error:timeout", "error:auth", "error:http_500", ""]
+STATUSES = ["truncated", "cut", "filtered", "empty", "overflow", "error:timeout", "error:auth", "error:http_500", ""]
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -174,7 +174,7 @@ def test_only_a_complete_reply_is_read(status: str) -> None:
     assert reading.value is None
     assert why == reading.unreadable
     assert why in UNREADABLE
-    if status in ("truncated", "filtered", "empty", "overflow"):
+    if status in ("truncated", "cut", "filtered", "empty", "overflow"):
         assert why == status
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.models.batching import Prompt, Room, next_batch, width
+from arena.models.batching import Prompt, Room, next_batch, shortened_to, width
 from arena.models.worker import OutOfMemory, Refused, serve
 
 
@@ -148,3 +148,13 @@ class TestTheWorkersLoop:
         answers = served(Tight(1000), Room(8, 10**6), {"key": "long"}, {"key": "a", "length": 5})
         assert answers["long"] == {"key": "long", "status": "overflow", "error": "too long", "input_tokens": 99}
         assert answers["a"]["status"] == "ok"
+
+
+class TestShortening:
+    def test_keeps_what_is_asked_for(self) -> None:
+        assert shortened_to(range(10), 10, "left", 0) == tuple(range(10))
+        assert shortened_to(range(10), 4, "left", 0) == (6, 7, 8, 9)
+        assert shortened_to(range(10), 4, "left", 1) == (0, 7, 8, 9)
+        assert shortened_to(range(10), 5, "middle", 0) == (0, 1, 2, 8, 9)
+        assert shortened_to(range(10), 1, "middle", 0) == (0,)
+        assert shortened_to(range(10), 1, "left", 1) == (0,)

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import closing
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 
+TURNS = [Message("system", "S"), Message("user", "Q"), Message("assistant", "A"), Message("user", "R")]
+META = {
+    "begin": "#",
+    "round": [
+        {"role": "HUMAN", "begin": "User: ", "end": "\n"},
+        {"role": "BOT", "begin": "Bot: ", "end": ";\n", "generate": True},
+    ],
+    "reserved_roles": [{"role": "SYSTEM", "begin": "Sys: ", "end": "\n"}],
+    "eos_token_id": 65,
+}
 TEXTS = [f"{'word ' * (n % 9)}question {n}?" for n in range(24)]
 
 
@@ -62,6 +73,8 @@ def frame(request: Request, **changes: Any) -> dict[str, Any]:
         "messages": [[m.role, m.content] for m in request.messages],
         "sampling": {**request.sampling.as_json(), **changes},
         "alone": False,
+        "kind": request.kind,
+        "continuation": request.continuation,
     }
 
 
@@ -201,16 +214,28 @@ class TestWriting:
 
     def test_base_gets_the_text_as_it_stands(self, base: Path) -> None:
         from arena.models.hf_engine import Engine
+        from arena.models.worker import Refused
 
         spec = declared(base, type="base")
         engine = Engine(spec)
         asker = spec.asker()
         where = Address("d", "i", "answer", ("tiny",))
         one = asker.request([Message("user", "The sky is")], where)
-        turns = [Message("system", "S"), Message("user", "Q"), Message("assistant", "A"), Message("user", "R")]
-        several = asker.request(turns, where)
+        several = asker.request(TURNS, where)
         assert engine.tokenizer.decode(list(engine.prepare(frame(one)).ids)) == "The sky is"
-        assert engine.tokenizer.decode(list(engine.prepare(frame(several)).ids)) == "S\n\nQ\n\nA\n\nR"
+        with pytest.raises(Refused, match="give it a meta_template"):
+            engine.prepare(frame(several))
+
+    def test_a_meta_template_says_how_a_dialogue_is_written(self, base: Path) -> None:
+        from arena.models.hf_engine import Engine
+
+        spec = declared(base, type="base", meta_template=META)
+        engine = Engine(spec)
+        asked = spec.asker().request(TURNS, Address("d", "i", "answer", ("tiny",)))
+        text = engine.tokenizer.decode(list(engine.prepare(frame(asked)).ids))
+        assert text == "#Sys: S\nUser: Q\nBot: A;\nUser: R\nBot: "
+        assert 65 in engine.ends
+        assert Engine(declared(base, meta_template=META)).ends == engine.ends  # type: chat needs no template of its own then
 
     def test_chat_gets_the_template(self, chat: Path) -> None:
         from arena.models.hf_engine import Engine
@@ -296,6 +321,141 @@ class TestEnds:
         answers = written(spec, requests(spec)[:3], 3).values()
         assert {fields["status"] for fields in answers} == {"error:nan"}
         assert not any("text" in fields for fields in answers)
+
+
+class TestLikelihoods:
+    PAIRS = tuple((text, f" answer {'long ' * (n % 4)}{n}") for n, text in enumerate(TEXTS))
+
+    def asked(self, spec: HFModel) -> list[Request]:
+        return [
+            replace(request, kind="loglikelihood", continuation=continuation)
+            for request, (_, continuation) in zip(requests(spec), self.PAIRS, strict=True)
+        ]
+
+    def alone(self, path: Path, context: str, continuation: str) -> tuple[list[float], bool]:
+        """By hand: the whole text through the model, without padding or shortcuts."""
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+        ids = torch.tensor([tokenizer(context + continuation)["input_ids"]])
+        begin = len(tokenizer(context)["input_ids"])
+        with torch.no_grad():
+            logs = model(ids).logits[0].log_softmax(-1)
+        tokens = [float(logs[at - 1, ids[0, at]]) for at in range(begin, ids.shape[1])]
+        greedy = all(int(logs[at - 1].argmax()) == int(ids[0, at]) for at in range(begin, ids.shape[1]))
+        return tokens, greedy
+
+    def test_are_what_the_model_says_whatever_the_batch(self, base: Path) -> None:
+        spec = declared(base, type="base")
+        asked = self.asked(spec)
+        found = written(spec, asked, 7)
+        for request, (text, continuation) in zip(asked, self.PAIRS, strict=True):
+            fields = found[request.key]
+            tokens, greedy = self.alone(base, text, continuation)
+            assert fields["status"] == "ok"
+            assert fields["logprobs"]["tokens"] == pytest.approx(tokens, abs=1e-4)
+            assert fields["logprobs"]["sum"] == pytest.approx(sum(tokens), abs=1e-3)
+            assert fields["logprobs"]["greedy"] is greedy
+            assert fields["input_tokens"] == len((text + continuation).encode())
+        single = written(spec, asked, 1)
+        assert all(
+            fields["logprobs"]["tokens"] == pytest.approx(single[key]["logprobs"]["tokens"], abs=1e-4)
+            for key, fields in found.items()
+        )
+
+    def test_greedy_is_what_the_model_would_write(self, chat: Path) -> None:
+        spec = declared(chat, max_out_len=2, min_out_len=2)
+        plain = requests(spec)
+        answers = written(spec, plain, 8)
+        likely = [
+            replace(one, kind="loglikelihood", continuation=answers[one.key]["text"])
+            for one in plain
+            if answers[one.key]["text"].isascii() and len(answers[one.key]["text"]) == 2
+        ]
+        assert len(likely) > 2
+        assert all(fields["logprobs"]["greedy"] for fields in written(spec, likely, 8).values())
+        other = [replace(one, continuation="\x00\x01") for one in likely]
+        assert not any(fields["logprobs"]["greedy"] for fields in written(spec, other, 8).values())
+
+    def test_chat_puts_the_continuation_in_the_assistants_mouth(self, chat: Path) -> None:
+        spec = declared(chat)
+        request = replace(requests(spec, ["Hi"])[0], kind="loglikelihood", continuation="Yes")
+        fields = written(spec, [request], 1)[request.key]
+        tokens, _ = self.alone(chat, "<|user|>Hi<|end|><|assistant|>", "Yes")
+        assert fields["logprobs"]["tokens"] == pytest.approx(tokens, abs=1e-4)
+
+    def test_are_exact_where_the_weights_are_not(self, base: Path) -> None:
+        spec = declared(base, type="base", dtype="bfloat16")
+        found = written(spec, self.asked(spec), 7)
+        eighths = [token * 8 == round(token * 8) for fields in found.values() for token in fields["logprobs"]["tokens"]]
+        assert sum(eighths) < len(eighths) / 4  # log-softmax in bfloat16 would give steps of an eighth here
+
+    def test_what_cant_be_scored_has_a_status(self, base: Path) -> None:
+        from arena.models.hf_engine import Engine
+        from arena.models.worker import Refused
+
+        spec = declared(base, type="base", max_seq_len=20)
+        engine = Engine(spec)
+        asked = requests(spec, ["x" * 10])[0]
+        with pytest.raises(Refused, match="without tokens"):
+            engine.prepare(frame(replace(asked, kind="loglikelihood", continuation="")))
+        engine.prepare(frame(replace(asked, kind="loglikelihood", continuation="y" * 11)))
+        with pytest.raises(Refused, match="21 fit") as no:
+            engine.prepare(frame(replace(asked, kind="loglikelihood", continuation="y" * 12)))
+        assert no.value.status == "overflow"
+
+    def test_go_through_one_worker_with_what_is_written(self, chat: Path) -> None:
+        spec = declared(chat)
+        mixed = [one for pair in zip(requests(spec), self.asked(spec), strict=True) for one in pair]
+        run = Run(spec, mixed)
+        assert len(run.responses) == len(mixed)
+        assert len(run.pids) == 1
+        for request in mixed:
+            response = run.by_key[request.key]
+            assert (response.logprobs is not None) == (request.kind == "loglikelihood")
+            assert not response.failed
+
+    def test_ping_says_so(self, chat: Path, tmp_path: Path) -> None:
+        done = arena("ping", f"hf:{chat}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "log-likelihoods: yes" in done.stdout
+
+
+class TestTruncation:
+    def test_is_a_status_and_leaves_room_for_the_answer(self, base: Path) -> None:
+        from arena.models.hf_engine import Engine
+
+        text = "".join(chr(65 + n % 26) for n in range(100))
+        for where, shown in (("left", text[-36:]), ("middle", text[:18] + text[-18:])):
+            spec = declared(base, type="base", max_seq_len=60, truncation=where, min_out_len=1)
+            engine = Engine(spec)
+            asked, short = requests(spec, [text, "short"])
+            prompt = engine.prepare(frame(asked))
+            assert engine.tokenizer.decode(list(prompt.ids)) == shown
+            assert prompt.max_new == 24
+            found = written(spec, [asked, short], 2)
+            assert found[asked.key]["status"] == "cut"
+            assert found[asked.key]["input_tokens"] == 36
+            assert "64 of the prompt's 100 tokens" in found[asked.key]["error"]
+            assert found[short.key]["status"] in ("ok", "truncated")
+            scored = replace(asked, kind="loglikelihood", continuation="abc")
+            assert written(spec, [scored], 1)[scored.key]["status"] == "cut"
+            assert engine.prepare(frame(scored)).ids[-3:] == (97 - 33, 98 - 33, 99 - 33)
+
+    def test_is_told_by_the_report(self, tmp_path: Path) -> None:
+        make_model(tmp_path / "tiny", chat=False)
+        flags = ["--hf-path", "tiny", "--hf-type", "base", "--max-seq-len", "60", "--max-out-len", "8"]
+        flags += ["--min-out-len", "8", "--datasets", "quickstart_exact", "--limit", "3", "-w", "w"]
+        done = arena("run", *flags, "--truncation", "middle", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        report = next((tmp_path / "w").glob("*/report.html")).read_text()
+        assert "a part of the prompt was left out to make it fit" in report
+        told = arena("run", *flags, cwd=tmp_path)
+        report = sorted((tmp_path / "w").glob("*/report.html"))[-1].read_text()
+        assert "a part of the prompt was left out" not in report
+        assert "the prompt was longer than the model can read" in report, told.stderr
 
 
 class TestLoading:
@@ -477,6 +637,12 @@ class TestAWholeRun:
         done = arena("run", "--models", "hf:plain", *self.FLAGS, "--limit", "2", cwd=tmp_path, timeout=200)
         assert done.returncode == 2
         assert "set type: base" in done.stderr
+        assert not (tmp_path / "w").exists()
+        done = arena(
+            "run", "--models", "hf:plain", "--hf-type", "base", "--datasets", "quickstart_open", "-w", "w", cwd=tmp_path
+        )
+        assert done.returncode == 2
+        assert "type base takes plain text, not items of several turns such as quickstart_open/" in done.stderr
         assert not (tmp_path / "w").exists()
         based = arena(
             "run", "--models", "hf:plain", "--hf-type", "base", *self.FLAGS, "--limit", "2", cwd=tmp_path, timeout=200

@@ -17,6 +17,7 @@ from arena.models.spec import HFModel
 from arena.models.weights import hub_commit, weights_digest
 from tests.program import arena
 
+ROUND = ({"role": "HUMAN", "begin": "Q: ", "end": "\n"}, {"role": "BOT", "begin": "A: ", "generate": True})
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -73,7 +74,7 @@ class TestFingerprint:
             {"type": "base"}, {"dtype": "float32"}, {"max_seq_len": 9}, {"min_out_len": 2}, {"pad_token_id": 0},
             {"model_kwargs": {"attn_implementation": "eager"}}, {"tokenizer_kwargs": {"use_fast": False}},
             {"generation_kwargs": {"top_p": 0.5}}, {"chat_template_kwargs": {"enable_thinking": False}},
-            {"revision": "x"},
+            {"revision": "x"}, {"truncation": "left"}, {"meta_template": {"round": ROUND}},
         ],
         ids=str,
     )  # fmt: skip
@@ -151,6 +152,9 @@ class TestDeclaring:
             ({"min_out_len": 5, "max_out_len": 4}, "more than max_out_len"),
             ({"peft_kwargs": {"x": 1}}, "name the adapter"),
             ({"model_kwargs": {"x": float("nan")}}, "JSON"),
+            ({"meta_template": {"round": ROUND[:1]}}, "is a HUMAN and then a BOT"),
+            ({"meta_template": {"round": [ROUND[0], {"role": "BOT"}]}}, "generate: true"),
+            ({"meta_template": {"round": ROUND}, "system_prompt": "S"}, "reserved_roles"),
             ({"batch_size": 0}, "greater than 0"),
             ({"batch_size": True}, "true and false"),
             ({"trust_remote_code": "perhaps"}, "boolean"),
