@@ -13,13 +13,26 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt
 
 from arena.declared import Declared
+from arena.images import read_image
 from arena.jsonl import BadFile, BadLine, read_jsonl
 from arena.nearest import nearest
 from judge.exact import read_number
-from judge.types import Choice, Item
+from judge.types import Choice, Image, Item
 
 MOST_PROBLEMS = 20
-_ITEM_KEYS = ("id", "question", "turns", "category", "language", "reference", "choices", "gold", "match", "metadata")
+_ITEM_KEYS = (
+    "id",
+    "question",
+    "turns",
+    "category",
+    "language",
+    "reference",
+    "choices",
+    "gold",
+    "match",
+    "metadata",
+    "images",
+)
 
 
 class DatasetSpec(Declared):
@@ -54,7 +67,7 @@ def load_items(spec: DatasetSpec, data_dir: Path) -> list[Item]:
             references = _fastchat_references(_find(spec.reference, spec, data_dir))
         read: Callable[[dict[str, Any]], Item] = partial(_fastchat_item, spec=spec, references=references)
     else:
-        read = partial(_arena_item, spec=spec)
+        read = partial(_arena_item, spec=spec, folder=path.parent)
     items: list[Item] = []
     seen: dict[str, int] = {}
     for number, raw in read_jsonl(path):
@@ -97,7 +110,7 @@ def _find(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
     )
 
 
-def _arena_item(raw: dict[str, Any], spec: DatasetSpec) -> Item:
+def _arena_item(raw: dict[str, Any], spec: DatasetSpec, folder: Path) -> Item:
     for key in raw:
         if key not in _ITEM_KEYS:
             raise BadLine(f"unknown key {key!r}{nearest(key, _ITEM_KEYS)} (fields of your own go under 'metadata')")
@@ -139,7 +152,13 @@ def _arena_item(raw: dict[str, Any], spec: DatasetSpec) -> Item:
         gold=gold,
         match=match,
         metadata=raw.get("metadata", {}),
+        images=_images(raw, folder),
     )
+
+
+def _images(raw: dict[str, Any], folder: Path) -> tuple[Image, ...]:
+    value = raw.get("images", [])
+    return tuple(read_image(one, folder) for one in (value if isinstance(value, list) else [value]))
 
 
 def _fastchat_item(raw: dict[str, Any], spec: DatasetSpec, references: dict[str, tuple[str, ...]]) -> Item:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from arena.config import RatingSpec
+from arena.images import shown_name
 from arena.paths import DEFAULT_WORK_DIR, safe_name
 from arena.records import LeftOutCase, Run, ScoreRow
 from arena.results import Evidence, rating_rows, score_rows
 from arena.store import Store
-from judge.types import Exchange, Item, Judgment
+from judge.types import Exchange, Item, Judgment, Message
 
 
 def write_results(store: Store, run: Run, folder: Path) -> Path:
@@ -136,7 +137,7 @@ def _prediction(item: Item, exchanges: list[Exchange], judgments: list[Judgment]
     exact = next((j for j in judgments if j.kind == "exact"), None)
     out: dict[str, Any] = {
         "item": item.id,
-        "origin_prompt": [{"role": m.role, "prompt": m.content} for m in last.request.messages],
+        "origin_prompt": [_prompt(message) for message in last.request.messages],
         "prediction": last.response.text if len(exchanges) == 1 else [e.response.text for e in exchanges],
         "gold": (item.gold[0] if len(item.gold) == 1 else list(item.gold)) if item.gold else None,
         "status": last.response.status,
@@ -145,6 +146,11 @@ def _prediction(item: Item, exchanges: list[Exchange], judgments: list[Judgment]
         right = None if exact.score is None else bool(exact.score)
         out |= {"extracted": exact.choice, "correct": right, "unreadable": exact.unreadable}
     return out
+
+
+def _prompt(message: Message) -> dict[str, Any]:
+    shown = {"images": [shown_name(image) for image in message.images]} if message.images else {}
+    return {"role": message.role, "prompt": message.content, **shown}
 
 
 def _result(rows: list[ScoreRow]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 from collections import Counter, defaultdict
@@ -12,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from arena.images import ImageGone, shown_name, url_of
 from arena.pipeline import INCOMPLETE
 from arena.ratings import Leaderboard, WinRates
 from arena.records import Failed, LeftOutCase, Reply, Run
@@ -26,6 +28,7 @@ from reports.page import (
     CategoryRow,
     Estimate,
     Facts,
+    ImageView,
     ItemView,
     JudgmentView,
     LeaderRow,
@@ -442,10 +445,36 @@ def _items(items: Sequence[Item], replies: Sequence[Reply], evidence: Evidence) 
     for judgment in evidence.judgments:
         if (judgment.dataset, judgment.item) in found:
             found[judgment.dataset, judgment.item].judgments.append(judgment)
-    return [_item(item, found[item.dataset, item.id], words, evidence.models) for item in items]
+    pictures = _pictures(items)
+    return [
+        _item(item, found[item.dataset, item.id], words, evidence.models, images)
+        for item, images in zip(items, pictures, strict=True)
+    ]
 
 
-def _item(item: Item, found: _Found, words: Mapping[str, str], models: Sequence[str]) -> ItemView:
+_MOST_OF_AN_IMAGE, _MOST_OF_IMAGES = 200_000, 5_000_000
+
+
+def _pictures(items: Sequence[Item]) -> list[tuple[ImageView, ...]]:
+    """Each item's pictures, themselves as long as they and all of them are small (characters of data URLs), else by name."""
+    left = _MOST_OF_IMAGES
+    shown = []
+    for item in items:
+        mine = []
+        for image in item.images:
+            url = ""
+            with contextlib.suppress(ImageGone):  # the report tells of what was, not of what is there now
+                url = url_of(image) if image.sha256 else ""
+            kept = url if len(url) <= min(left, _MOST_OF_AN_IMAGE) else ""
+            left -= len(kept)
+            mine.append(ImageView(shown_name(image), kept))
+        shown.append(tuple(mine))
+    return shown
+
+
+def _item(
+    item: Item, found: _Found, words: Mapping[str, str], models: Sequence[str], images: tuple[ImageView, ...]
+) -> ItemView:
     order = {model: at for at, model in enumerate(models)}
 
     def place(judgment: Judgment) -> tuple[str, str, list[int], bool]:
@@ -480,6 +509,7 @@ def _item(item: Item, found: _Found, words: Mapping[str, str], models: Sequence[
         inconsistent=tuple((v.models[0], v.models[1]) for v in decided if v.consistent is False and len(v.models) == 2),
         gold=" | ".join(item.gold) or None,
         choices=tuple((choice.label, choice.text) for choice in item.choices),
+        images=images,
     )
 
 

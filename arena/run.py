@@ -137,6 +137,7 @@ def _prepared(
     """
     everything = [load_items(spec, run_config.data_dir) for spec in run_config.datasets]
     items = [item for mine in everything for item in mine[: run_config.limit]]
+    _check_images(run_config, items, mode)
     if buying:
         _check_access(run_config, mode)
         if problems := misfits(run_config, items, answers=mode in ("all", "infer"), judges=mode in ("all", "eval")):
@@ -312,6 +313,23 @@ def _match_recordings(
             announce(note)
 
 
+def _check_images(run_config: RunConfig, items: Sequence[Item], mode: Mode) -> None:
+    """Raises ConfigError where a question with pictures would be put to a model that takes none."""
+    shown = {item.dataset for item in items if item.images}
+    if not shown:
+        return
+    asked = list(run_config.models) if mode in ("all", "infer") else []
+    for judging in run_config.judging if mode in ("all", "eval") else ():
+        heard = {spec.name for spec in run_config.datasets if spec.task == "open"} & set(judging.datasets or shown)
+        asked += [j for j in run_config.judges if heard & shown and (not judging.judges or j.abbr in judging.judges)]
+    blind = dict.fromkeys(spec.abbr for spec in asked if not spec.takes_images)
+    if blind:
+        names, where = ", ".join(map(repr, blind)), ", ".join(sorted(shown))
+        raise ConfigError(
+            [f"{where} has pictures, and {names} may take none: declare those that take them with images: true"]
+        )
+
+
 def _check_access(run_config: RunConfig, mode: Mode) -> None:
     """Finds out what keeps a model from being asked before anything is asked or written. Raises ConfigError."""
     asked = {"all": (*run_config.models, *run_config.judges), "infer": run_config.models, "eval": run_config.judges}
@@ -439,8 +457,10 @@ def _planned(docket: Docket) -> dict[str, Any]:
 def task_version(spec: DatasetSpec, items: Sequence[Item]) -> str:
     """Six digits that change with anything that defines a task's prompt: questions, choices, prompt files, answer length."""
     mine = [item for item in items if item.dataset == spec.name]
+    pictures = {item.id: [image.identity for image in item.images] for item in mine if item.images}
     return digest(
         {
+            **({"images": pictures} if pictures else {}),
             "items": [[item.id, list(item.turns), [[c.label, c.text] for c in item.choices]] for item in mine],
             "prompts": {language: prompt.hash for language, prompt in (_prompts(spec.prompt) or {}).items()},
             "max_out_len": spec.max_out_len,

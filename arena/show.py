@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from arena.images import shown_name
 from arena.models.logprobs import described
 from arena.nearest import nearest
 from arena.records import Run
@@ -71,6 +72,9 @@ def _question(item: Item) -> list[str]:
         title = f"question, turn {number + 1}" if len(item.turns) > 1 else "question"
         text = turn + "".join(f"\n{choice.label}. {choice.text}" for choice in item.choices)
         parts.append(_headed(title, text))
+        if number == 0 and item.images:
+            shown = [f"{shown_name(image)}  {image.source if image.sha256 else ''}".rstrip() for image in item.images]
+            parts.append(_headed("images of the question", "\n".join(line[:300] for line in shown)))
         if item.reference:
             parts.append(_headed("reference", item.reference[number]))
     if item.gold:

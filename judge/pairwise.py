@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from judge.prompt import Prompt, fence
 from judge.read import read_label
-from judge.types import TIE, Address, Asker, Case, Exchange, JudgingKind, Judgment, Message, Request
+from judge.types import TIE, Address, Asker, Case, Exchange, JudgingKind, Judgment, Message, Request, illustrated
 
 _PREFERENCE = {"A": 1.0, TIE: 0.5, "B": 0.0}
 
@@ -64,7 +64,7 @@ class PairwiseJudge:
                 case.item.turns, _references(case), first.texts, second.texts, strict=True
             )
         ]
-        return prompt.messages({"turns": turns, "fence": fence(self.salt, case)})
+        return illustrated(prompt.messages({"turns": turns, "fence": fence(self.salt, case)}), case.item)
 
     def read(self, case: Case, exchange: Exchange) -> Judgment:
         """The judgment in the order that was shown (`exchange.request.address.models`)."""

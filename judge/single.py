@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from judge.prompt import Prompt, fence
 from judge.read import read_grade
-from judge.types import Address, Asker, Case, Exchange, JudgingKind, Judgment, Message, Request
+from judge.types import Address, Asker, Case, Exchange, JudgingKind, Judgment, Message, Request, illustrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,9 @@ class GradeJudge:
         prompt = self._prompt(case)
         assert prompt.scale is not None
         scale = {"low": prompt.scale.low, "high": prompt.scale.high}
-        return prompt.messages({"turns": turns, "fence": fence(self.salt, case), "scale": scale})
+        return illustrated(
+            prompt.messages({"turns": turns, "fence": fence(self.salt, case), "scale": scale}), case.item
+        )
 
     def read(self, case: Case, exchange: Exchange) -> Judgment:
         """The grade, or why there is none."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -88,6 +88,13 @@ class Item:
     match: Literal["", "number", "choice", "text"] = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     images: tuple[Image, ...] = ()
+
+
+def illustrated(messages: Sequence[Message], item: Item) -> tuple[Message, ...]:
+    """The messages with the item's images in the last one, which is the user's."""
+    if not item.images:
+        return tuple(messages)
+    return (*messages[:-1], replace(messages[-1], images=item.images))
 
 
 @dataclass(frozen=True, slots=True)

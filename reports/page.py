@@ -161,6 +161,14 @@ class JudgmentView:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageView:
+    """A picture of a question. `data` is a `data:image/...` URL, or "" for one that is only named."""
+
+    name: str
+    data: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ItemView:
     """One item, every answer to it side by side, and every judgment of them."""
 
@@ -174,6 +182,7 @@ class ItemView:
     inconsistent: tuple[tuple[str, str], ...] = ()
     gold: str | None = None
     choices: tuple[tuple[str, str], ...] = ()
+    images: tuple[ImageView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

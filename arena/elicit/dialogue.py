@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from judge.prompt import Prompt
-from judge.types import JUDGEABLE, Address, Asker, Exchange, Item, Message, Request
+from judge.types import JUDGEABLE, Address, Asker, Exchange, Item, Message, Request, illustrated
 
 
 def next_request(
@@ -38,5 +38,7 @@ def next_request(
         prompt_hash = prompt.hash
     else:
         messages, prompt_hash = (Message("user", item.turns[0]),), ""
+    if not done:
+        messages = illustrated(messages, item)
     address = Address(item.dataset, item.id, "answer", (asker.name,), turn)
     return asker.request(messages, address, prompt=prompt_hash, max_tokens=max_tokens)

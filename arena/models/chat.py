@@ -1,4 +1,7 @@
-"""The chat-completions format: what is sent, and what of the body that comes back is an answer. Pure."""
+"""The chat-completions format: what is sent, and what of the body that comes back is an answer.
+
+Pure, but for pictures, which are read when they are sent: a run may have more of them than fit memory.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
+from arena.images import url_of
 from arena.models.retry import Failure, error_of, shortened
 from arena.models.spec import OpenAIModel, Price
-from judge.types import Request, Response, Sampling
+from judge.types import Message, Request, Response, Sampling
 
 RESERVED = ("messages", "model", "n", "stream")
 """Body fields that `extra_body` may not set: they would change what is asked, or the form of what comes back."""
@@ -26,12 +30,20 @@ def request_body(spec: OpenAIModel, request: Request) -> bytes:
     return encoded(
         {
             "model": spec.model,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+            "messages": [{"role": message.role, "content": content_of(message)} for message in request.messages],
             **{name: value for name, value in settings.items() if value is not None},
             **spec.extra_body,
             **response_format(request),
         }
     )
+
+
+def content_of(message: Message) -> str | list[dict[str, Any]]:
+    """A text, or parts: the pictures, then the text. Reads the pictures' files; raises arena.images.ImageGone."""
+    if not message.images:
+        return message.content
+    shown = [{"type": "image_url", "image_url": {"url": url_of(image)}} for image in message.images]
+    return [*shown, {"type": "text", "text": message.content}]
 
 
 def settings_of(spec: OpenAIModel, sampling: Sampling) -> dict[str, Any]:

@@ -34,6 +34,11 @@ class ModelDeclaration(Declared):
         """What it can be asked for."""
         return frozenset({"generate"})
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether questions with pictures can be put to it."""
+        return False
+
     def fingerprint(self) -> str:
         """A hash of everything in the declaration that decides the answers: each backend has its own."""
         raise NotImplementedError

@@ -20,6 +20,7 @@ from difflib import SequenceMatcher
 from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
 
+from arena.images import ImageGone
 from arena.models.chat import RESERVED, BadBody, parsed, read_completion, request_body, unbound
 from arena.models.completions import NoScores, prompt_body, read_prompted
 from arena.models.endpoint import Endpoint, Endpoints, is_openai
@@ -137,7 +138,10 @@ class OpenAIBackend:
             message = "chat completions can't score log-likelihoods: declare the model with type: base"
             return Response(key=request.key, status="error:bad_request", error=message, attempts=0)
         base = self._spec.type == "base"
-        content = (prompt_body if base else request_body)(self._spec, request)
+        try:
+            content = (prompt_body if base else request_body)(self._spec, request)
+        except ImageGone as error:
+            return Response(key=request.key, status="error:image", error=str(error), attempts=0)
         lane = self._lane
         lost = 0
         for attempt in itertools.count(1):

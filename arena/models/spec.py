@@ -81,6 +81,7 @@ class OpenAIModel(ModelDeclaration):
     json_schema: dict[str, Any] | None = Field(
         default=None, description="a JSON Schema that answers are bound to, or a file that holds one"
     )
+    images: bool = Field(default=False, description="the model takes pictures")
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     price: Price | None = None
     tokenizer_path: str | None = Field(
@@ -156,14 +157,22 @@ class OpenAIModel(ModelDeclaration):
         return None if schema is None else plain_json(schema)
 
     @model_validator(mode="after")
-    def _one_format(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.json_schema is not None and "response_format" in self.extra_body:
             raise ValueError("json_schema and a response_format in extra_body say different things: leave one out")
+        if self.images and self.type == "base":
+            raise ValueError(
+                "plain completions (type: base) have no pictures: leave images out, or ask the model in chat"
+            )
         return self
 
     @property
     def at_once(self) -> int:
         return self.max_num_workers
+
+    @property
+    def takes_images(self) -> bool:
+        return self.images
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -238,6 +247,11 @@ class RecordedModel(ModelDeclaration):
             elif not os.path.isfile(path):
                 raise ValueError(f"no such file: {path}")
         return tuple(path.resolve() for path in paths)
+
+    @property
+    def takes_images(self) -> bool:
+        """Whoever answered has seen them."""
+        return True
 
     def fingerprint(self) -> str:
         """The bytes of the files: a changed recording is another model. So is a file of predictions under another name, which
