@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from arena.config import ConfigError, RunConfig
 from arena.models.spec import ModelSpec, OpenAIModel, Price
@@ -26,6 +26,13 @@ class ListedPrice(Price):
 
     model: str = Field(min_length=1)
     base_url: str = ""
+
+    @field_validator("model")
+    @classmethod
+    def _no_pattern(cls, model: str) -> str:
+        if "*" in model:
+            raise ValueError("is the id of one model: patterns are not known here, write a line for each")
+        return model
 
     def holds_for(self, spec: OpenAIModel) -> bool:
         anywhere = not self.base_url or self.base_url.rstrip("/") == spec.base_url.rstrip("/")

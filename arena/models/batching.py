@@ -40,14 +40,15 @@ def next_batch(waiting: Sequence[Prompt], rows: int, tokens: int) -> list[Prompt
     batch = ordered[:1]
     if not batch or batch[0].alone:
         return batch
+    longest, most = len(batch[0].ids), batch[0].max_new  # as ordered, no answer after the first is longer
     for prompt in ordered[1:]:
         if len(batch) == rows:
             break
-        if prompt.group != batch[0].group or prompt.alone:
-            continue
-        if (len(batch) + 1) * width([*batch, prompt]) > tokens:
-            continue
-        batch.append(prompt)
+        longer = max(longest, len(prompt.ids))
+        fits = (len(batch) + 1) * (longer + most) <= tokens
+        if fits and prompt.group == batch[0].group and not prompt.alone:
+            batch.append(prompt)
+            longest = longer
     return batch
 
 

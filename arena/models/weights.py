@@ -28,8 +28,11 @@ def weights_digest(path: str, revision: str) -> str:
 
 def _folder_digest(folder: Path) -> str:
     files = []
+    seen = {os.path.realpath(folder)}  # a link to a folder above would be walked without end
     for where, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _IDLE.fullmatch(name))
+        there = {name: os.path.realpath(os.path.join(where, name)) for name in sorted(folders)}
+        folders[:] = [name for name, real in there.items() if real not in seen and not _IDLE.fullmatch(name)]
+        seen.update(there[name] for name in folders)
         files += [Path(where, name) for name in sorted(names) if not _IDLE.fullmatch(name)]
     if not files:
         raise BadFile([f"{folder}: an empty folder, where a model's config and weights should be"])

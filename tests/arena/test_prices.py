@@ -75,6 +75,8 @@ def test_the_file_that_is_named_comes_before_that_of_the_work_dir(tmp_path: Path
         ("- {model: m, input: 1, output: 1}\n- {model: m, input: 1, output: 1}", ["p.yaml: 1: 'm' has a price here already"]),
         ("m: {input: 1, output: 1}", ["p.yaml: a table of prices is a list"]),
         ("- m", ["p.yaml: 0: "]),
+        ("- {model: 'gpt-*', input: 1, output: 1}", ["p.yaml: 0.model: is the id of one model: patterns are not known"]),
+        ("- {model: m, input: cheap, output: 1}", ["p.yaml: 0.input: input should be a valid number"]),
         ("- {", ["p.yaml: line 1"]),
         ("- {model: m, input: 1, input: 2, output: 1}", ["the key 'input' is given twice"]),
     ],

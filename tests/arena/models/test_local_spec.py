@@ -36,6 +36,13 @@ def declared(folder: Path, **values: Any) -> HFModel:
     return HFModel.model_validate({"abbr": "m", "path": str(folder), **values})
 
 
+def test_a_link_to_the_folder_itself_is_not_walked_again(folder: Path) -> None:
+    before = weights_digest(str(folder), "")
+    (folder / "self").symlink_to(".")
+    (folder / "again").symlink_to(folder)
+    assert weights_digest(str(folder), "") == before
+
+
 def refused(folder: Path, **values: Any) -> str:
     with pytest.raises(ValidationError) as caught:
         declared(folder, **values)
