@@ -168,7 +168,7 @@ def _hear(docket: Docket, item: Item, answers: Sequence[tuple[Answer, bool]], bo
     while requests := docket.judge.questions(case, judgments):
         responses = [(request, book.ask(request, certain=certain)) for request in requests]
         judgments += [docket.judge.read(case, Exchange(q, r)) for q, r in responses if r is not None and not r.failed]
-        if len(judgments) < len(responses):
+        if any(response is None or response.failed for _, response in responses):
             return
 
 

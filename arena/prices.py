@@ -7,6 +7,7 @@ comes before any table.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ def _told(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         key = str(problem["loc"][-1])
         return f"{place}: unknown key {key!r}{nearest(key, list(ListedPrice.model_fields))}"
+    if problem["type"] == "model_type":
+        return ": a line is a mapping such as {model: x, input: 0.4, output: 1.6}"
     said = problem["msg"].removeprefix("Value error, ")
     return f"{place}: {said[0].lower()}{said[1:]}"
 
@@ -86,7 +89,7 @@ def priced(config: RunConfig, work_dir: Path, table: Path | None = None) -> RunC
     `prices.yaml`. Raises ConfigError.
     """
     beside = work_dir / FILE_NAME
-    lines = [*(read_prices(table) if table else []), *(read_prices(beside) if beside.is_file() else [])]
+    lines = [*(read_prices(table) if table else []), *(read_prices(beside) if os.path.lexists(beside) else [])]
 
     def changed(specs: Sequence[ModelSpec]) -> tuple[ModelSpec, ...]:
         return tuple(_priced(spec, lines) for spec in specs)

@@ -160,9 +160,9 @@ def _purse(limits: Limits, run_config: RunConfig, lines: dict[str, Line], mode: 
             if lines[spec.abbr].answers:
                 asked = [spec.max_out_len or dataset.max_out_len for dataset in run_config.datasets]
                 lengths.setdefault(spec.abbr, []).extend(asked)
-        judging = {spec.abbr for spec in run_config.judges} if mode in ("all", "eval") else set()
-        asked_at_all = [spec for spec in bought if spec.abbr in lengths or spec.abbr in judging]
-        if problems := unlimited(asked_at_all, lengths):
+        for spec in run_config.judges if mode in ("all", "eval") else ():
+            lengths.setdefault(spec.abbr, []).extend(spec.max_out_len or one.max_out_len for one in run_config.judging)
+        if problems := unlimited([spec for spec in bought if spec.abbr in lengths], lengths):
             raise ConfigError(problems)
     return Purse(limits, bought)
 

@@ -121,6 +121,17 @@ def test_a_budget_that_cannot_be_kept_is_told_before_anything_is_bought(
         assert not (tmp_path / "work").exists()
 
 
+def test_a_judge_without_a_limit_is_told_too(tmp_path: Path) -> None:
+    with serve() as server:
+        declared(tmp_path, server, limit=2)
+        raw = json.loads((tmp_path / "run.yaml").read_text())
+        raw["judges"][0]["extra_body"] = {"max_tokens": None}
+        (tmp_path / "run.yaml").write_text(json.dumps(raw))
+        ended = arena("run", "run.yaml", "-w", "work", "--budget", "99", cwd=tmp_path)
+        assert (ended.returncode, "model 'j' may write answers of any length" in ended.stderr) == (2, True)
+        assert served(server) == []
+
+
 def test_only_who_is_asked_needs_a_price(tmp_path: Path) -> None:
     with serve() as server:
         declared(tmp_path, server, limit=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.config import RunConfig, load
+from arena.forecast import forecast
 from arena.jsonl import BadFile
-from arena.models.spec import OpenAIModel
+from arena.models import open_backend
+from arena.models.recorded import RecordedBackend
+from arena.models.spec import ModelSpec, OpenAIModel, RecordedModel
 from arena.models.tokenizer import counter
+from arena.pipeline import Asking, Docket, Plan
 from arena.run import dry_run, execute
 from arena.store import FILE_NAME, Store, StoreError
+from arena.switchboard import Line
 from arena.tokens import guessed_of, tokens_of
-from judge.types import Address, Asker, Message, Response
+from judge.types import (
+    Address,
+    Answer,
+    Asker,
+    Case,
+    Exchange,
+    Item,
+    JudgingKind,
+    Judgment,
+    Message,
+    Request,
+    Response,
+    Sampling,
+)
 from tests.program import arena
 from tests.servers.openai_server import Server, serve
 
@@ -144,6 +163,60 @@ def test_what_the_run_would_refuse_is_refused(tmp_path: Path) -> None:
         assert (ended.returncode, "which this config has not" in ended.stderr) == (2, True)
         ended = arena("run", "-w", "work", "-m", "viz", "-r", "--dry-run", cwd=tmp_path)
         assert (ended.returncode, "mode viz buys nothing" in ended.stderr) == (2, True)
+
+
+class TwoRounds:
+    """A judge that asks again after its first reply, as one with a repair question does."""
+
+    name, judging, questions_per_case = "j", "grade", 2
+    kind: JudgingKind = "grade"
+    asker = Asker("j", "f", Sampling(max_tokens=9))
+    asked = 0
+
+    def questions(self, case: Case, judgments: Sequence[Judgment]) -> list[Request]:
+        self.asked += 1
+        assert self.asked < 9, "asked for ever"
+        if len(judgments) == 2:
+            return []
+        address = Address(case.item.dataset, case.item.id, "grade", case.models)
+        return [self.asker.request([Message("user", f"round {len(judgments)}")], address)]
+
+    def read(self, case: Case, exchange: Exchange) -> Judgment:
+        return Judgment(
+            judging="grade",
+            kind="grade",
+            judge="j",
+            dataset="d",
+            item=case.item.id,
+            category="",
+            models=case.models,
+            score=1,
+        )
+
+
+def test_a_judge_that_asks_again_is_not_asked_for_ever(tmp_path: Path) -> None:
+    answers, item = tmp_path / "m.jsonl", Item(dataset="d", id="1", turns=("Why?",))
+    answers.write_text('{"item": "1", "text": "So."}')
+    specs: list[ModelSpec] = [RecordedModel(abbr="m", path=(answers,)), OpenAIModel(abbr="j", model="j")]
+    judge = TwoRounds()
+    plan = Plan(
+        run="r",
+        candidates=(specs[0].asker(),),
+        items=(item,),
+        asking={"d": Asking(None, None)},
+        dockets=(Docket(judge, frozenset({"d"}), (("m",),)),),
+        window=1,
+    )
+    backend = RecordedBackend("m", [answers])
+    backend.match([item])
+    with Store(tmp_path / FILE_NAME) as store:
+        store.start_run("r", "", "", {}, {})
+        case = Case(item, (Answer("m", ()),))
+        (first,) = judge.questions(case, [])
+        store.keep("r", first, Response(key=first.key, status="ok", text="1"))
+        lines = {"m": Line(backend, free=True), "j": Line(open_backend(specs[1]))}
+        found = {one.model: (one.new, one.stored) for one in forecast(plan, specs, lines, store)}
+    assert found == {"m": (1, 0), "j": (1, 1)}
 
 
 def test_not_one_byte_of_a_store_changes(tmp_path: Path) -> None:

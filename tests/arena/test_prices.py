@@ -74,7 +74,7 @@ def test_the_file_that_is_named_comes_before_that_of_the_work_dir(tmp_path: Path
         ("- {model: m, input: yes, output: 1}", ["p.yaml: 0.input: true and false are no values"]),
         ("- {model: m, input: 1, output: 1}\n- {model: m, input: 1, output: 1}", ["p.yaml: 1: 'm' has a price here already"]),
         ("m: {input: 1, output: 1}", ["p.yaml: a table of prices is a list"]),
-        ("- m", ["p.yaml: 0: "]),
+        ("- m", ["p.yaml: 0: a line is a mapping such as {model: x"]),
         ("- {model: 'gpt-*', input: 1, output: 1}", ["p.yaml: 0.model: is the id of one model: patterns are not known"]),
         ("- {model: m, input: cheap, output: 1}", ["p.yaml: 0.input: input should be a valid number"]),
         ("- {", ["p.yaml: line 1"]),
@@ -122,6 +122,12 @@ def test_a_run_reckons_with_it_and_remembers_it(tmp_path: Path) -> None:
     assert len(rows) == 2
     assert [cost for cost, _ in rows] == pytest.approx([tokens / 1000 for _, tokens in rows])
     assert json.loads(raw)["prices"] == {"m": {"input": 1000.0, "output": 1000.0, "cached_input": None}}
+
+
+def test_a_table_in_the_work_dir_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).symlink_to("gone.yaml")
+    with pytest.raises(ConfigError, match=r"prices\.yaml: can't be read: No such file"):
+        priced(config(tmp_path, {"abbr": "m", "model": "m"}), tmp_path)
 
 
 def test_a_wrong_table_stops_before_anything_is_written(tmp_path: Path) -> None:
