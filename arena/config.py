@@ -31,6 +31,7 @@ from arena.config_files import placed_model, placed_prompt, read_config, read_ma
 from arena.declared import Declared
 from arena.items import DatasetSpec, sniff_format
 from arena.jsonl import BadFile
+from arena.models.accelerator import Accelerator, accelerated
 from arena.models.declaration import ModelDeclaration
 from arena.models.spec import HFModel, LocalModel, ModelSpec, OpenAIModel, RecordedModel, VLLMModel
 from arena.nearest import nearest
@@ -107,10 +108,12 @@ def load(
     base_url: str | None = None,
     api_key_env: str | None = None,
     hf: Mapping[str, Any] | None = None,
+    accelerator: Accelerator | None = None,
 ) -> RunConfig:
     """A run from a suite's name or a config file, changed by flags. Raises ConfigError with every problem.
 
     `base_url` and `api_key_env` hold for openai models that are given by name, `hf` (keys of a declaration) for hf ones.
+    `accelerator` is the backend that runs every hf model in place of transformers.
     """
     draft = read_config(config, KEYS) if config else Draft()
     for key, names in (("models", models), ("judges", judges), ("datasets", datasets)):
@@ -119,7 +122,7 @@ def load(
     for key, value in (settings or {}).items():
         if value is not None:
             draft.set(key, value)
-    return resolve(draft, base_url=base_url, api_key_env=api_key_env, hf=hf)
+    return resolve(draft, base_url=base_url, api_key_env=api_key_env, hf=hf, accelerator=accelerator)
 
 
 def load_models(
@@ -141,12 +144,13 @@ def resolve(
     base_url: str | None = None,
     api_key_env: str | None = None,
     hf: Mapping[str, Any] | None = None,
+    accelerator: Accelerator | None = None,
 ) -> RunConfig:
     """Validates a draft. Raises ConfigError with every problem found."""
     server = {"base_url": base_url, "api_key_env": api_key_env}
     flags = {"openai": {key: value for key, value in server.items() if value}, "hf": dict(hf or {})}
     try:
-        return _resolved(draft, flags)
+        return _resolved(draft, flags, accelerator)
     except RecursionError:
         raise ConfigError(
             ["the config is nested too deeply, or holds itself (a YAML anchor inside what it names)"]
@@ -157,7 +161,7 @@ _Flags = Mapping[str, Mapping[str, Any]]
 """For a backend, the keys that flags set in its models."""
 
 
-def _resolved(draft: Draft, flags: _Flags) -> RunConfig:
+def _resolved(draft: Draft, flags: _Flags, accelerator: Accelerator | None) -> RunConfig:
     problems = list(draft.problems)
     values = dict(draft.values)
     for key in list(values):
@@ -179,8 +183,12 @@ def _resolved(draft: Draft, flags: _Flags) -> RunConfig:
         if key == "datasets":
             values[key] = _datasets(draft, problems)
         else:
-            values[key] = _models(key, draft, flags, problems)
+            values[key] = _accelerated(key, _models(key, draft, flags, problems), accelerator, problems)
         broken |= {key} if len(problems) > before else set()
+    if accelerator and not {"models", "judges"} & broken and not _has_backend(values, accelerator):
+        problems.append(
+            f"command line: -a {accelerator} concerns models of backend hf, and there are none: use hf:PATH"
+        )
     if not values["datasets"] and "datasets" not in broken:
         problems.append("no dataset given: name a suite or a config, or use --datasets (see: arena list datasets)")
     # Models and datasets were validated one by one, so that their problems carry their own place.
@@ -199,6 +207,29 @@ def _resolved(draft: Draft, flags: _Flags) -> RunConfig:
     if problems:
         raise ConfigError(problems)
     return _limited(config)
+
+
+def _accelerated(
+    key: str, specs: list[ModelSpec], accelerator: Accelerator | None, problems: list[str]
+) -> list[ModelSpec]:
+    """The models with those of transformers in another backend; a problem for every setting that can't be said there."""
+    if accelerator is None:
+        return specs
+    changed: list[ModelSpec] = []
+    for spec in specs:
+        if not isinstance(spec, HFModel):
+            changed.append(spec)
+            continue
+        place = f"command line: -a {accelerator}: {key}: {spec.abbr!r}"
+        value, lacking = accelerated(spec)
+        problems += [f"{place}: {one}" for one in lacking]
+        other = None if lacking else _validated(value, place, problems)
+        changed += [] if other is None else [other]
+    return changed
+
+
+def _has_backend(values: Mapping[str, Any], backend: str) -> bool:
+    return any(spec.backend == backend for key in ("models", "judges") for spec in values[key])
 
 
 def _own(draft: Draft, key: str) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -63,6 +63,12 @@ from arena.cli.options import WORK_DIR, SeveralValues, told
     help="Table of prices, for models declared without one; comes before prices.yaml in the work dir.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be bought, and at what cost; buy and write nothing.")
+@click.option(
+    "-a",
+    "--accelerator",
+    type=click.Choice(["vllm"]),
+    help="Run every transformers model of the run by this backend instead, its settings translated.",
+)
 @hf_options
 @click.option("--debug", is_flag=True, help="One item after another in this process alone, a line for every response.")
 def command(
@@ -85,6 +91,7 @@ def command(
     max_requests: int | None,
     prices: Path | None,
     dry_run: bool,
+    accelerator: Literal["vllm"] | None,
     hf: dict[str, Any],
     debug: bool,
 ) -> None:
@@ -137,7 +144,10 @@ def command(
     named = bool(config or models or judges or datasets)
     with told():
         if reuse is not None and not named:
-            if any(value is not None for value in (*settings.values(), base_url, api_key_env, declared or None)):
+            if any(
+                value is not None
+                for value in (*settings.values(), base_url, api_key_env, accelerator, declared or None)
+            ):
                 raise click.UsageError(
                     "-r without CONFIG continues with the run's own config: give CONFIG to change it"
                 )
@@ -153,6 +163,7 @@ def command(
                 base_url=base_url,
                 api_key_env=api_key_env,
                 hf=declared,
+                accelerator=accelerator,
             )
         if dry_run:
             forecasts = forecast_run(
