@@ -33,7 +33,7 @@ from arena.items import DatasetSpec, sniff_format
 from arena.jsonl import BadFile
 from arena.models.accelerator import Accelerator, accelerated
 from arena.models.declaration import ModelDeclaration
-from arena.models.spec import HFModel, LocalModel, ModelSpec, OpenAIModel, RecordedModel, VLLMModel
+from arena.models.spec import HFModel, LocalModel, ModelSpec, OpenAIModel, RecordedModel, ServedModel, VLLMModel
 from arena.nearest import nearest
 
 _OWN_NAMES = ("exact", "accuracy")
@@ -42,6 +42,7 @@ _BACKENDS: dict[str, type[ModelDeclaration]] = {
     "recorded": RecordedModel,
     "hf": HFModel,
     "vllm": VLLMModel,
+    "server": ServedModel,
 }
 
 
@@ -314,7 +315,7 @@ def _expand_model(one: Any, place: str, problems: list[str]) -> list[dict[str, A
         if backend == "recorded":
             path = Path(rest)
             return [{"backend": "recorded", "abbr": path.name if isdir(path) else path.stem, "path": rest}]
-        if issubclass(_BACKENDS[backend], LocalModel):
+        if issubclass(_BACKENDS[backend], LocalModel | ServedModel):
             return [{"backend": backend, "abbr": Path(rest).name or rest, "path": rest}]
         return [{"backend": "openai", "abbr": rest, "model": rest}]
     if one.endswith((".yaml", ".yml", ".py")):

@@ -74,7 +74,7 @@ class _Process:
             self.gpus.give_back(self.taken)
         said = self._said()
         self.errors.close()
-        return _exit(code) + (f" ({said})" if said else "")
+        return exit_in_words(code) + (f" ({said})" if said else "")
 
     def _said(self) -> str:
         """The last line of its standard error."""
@@ -104,6 +104,13 @@ class ThisMachine:
         except ValueError:  # some model can't run here; `start` says so to its own backend
             return 1
 
+    async def take(self, need: Need) -> tuple[str, ...]:
+        """GPUs for what is no worker of ours, as soon as they are free. Raises ValueError."""
+        return await self._gpus.take(need)
+
+    def give_back(self, taken: tuple[str, ...]) -> None:
+        self._gpus.give_back(taken)
+
     def is_short(self) -> bool:
         return self._gpus.are_short
 
@@ -123,7 +130,7 @@ class ThisMachine:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
                 limit=_LONGEST_LINE,
-                env=_environment(taken),
+                env=environment(taken),
                 start_new_session=True,  # Ctrl-C is the run's to handle: what is under way gets a moment to arrive
             )
         except BaseException:
@@ -145,14 +152,14 @@ def need_of(spec: LocalModel) -> Need:
     return Need(gpus=spec.gpus_wanted, workers=workers, per_gpu=spec.max_workers_per_gpu)
 
 
-def _environment(gpus: tuple[str, ...]) -> dict[str, str]:
+def environment(gpus: tuple[str, ...]) -> dict[str, str]:
     """nvidia-smi counts GPUs in the order of the bus; CUDA must count them likewise."""
     order = {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     return {**os.environ, **order, **quiet, "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
 
 
-def _exit(code: int) -> str:
+def exit_in_words(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else ""

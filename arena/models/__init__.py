@@ -6,7 +6,7 @@ import os
 
 from arena.models.endpoint import Endpoints
 from arena.models.seam import Generates
-from arena.models.spec import LocalModel, ModelSpec, OpenAIModel, RecordedModel
+from arena.models.spec import LocalModel, ModelSpec, OpenAIModel, RecordedModel, ServedModel
 
 
 def impediment(spec: ModelSpec) -> str | None:
@@ -17,6 +17,10 @@ def impediment(spec: ModelSpec) -> str | None:
         from arena.models.preflight import impediment as found_here
 
         return found_here(spec)
+    if isinstance(spec, ServedModel):
+        from arena.models.preflight import server_impediment
+
+        return server_impediment(spec)
     if not isinstance(spec, OpenAIModel):
         return None
     from arena.models.openai import impediment as found
@@ -43,6 +47,10 @@ def open_backend(spec: ModelSpec, endpoints: Endpoints | None = None, *, in_proc
             from arena.models.openai import OpenAIBackend
 
             return OpenAIBackend(spec, os.environ.get(spec.api_key_env), endpoints)
+        case ServedModel():
+            from arena.models.served import ServedBackend
+
+            return ServedBackend(spec)
         case LocalModel() if in_process:
             from arena.models.in_process import InProcessBackend
 

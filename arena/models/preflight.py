@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-from arena.execution.gpus import visible_gpus
+from arena.execution.gpus import Need, visible_gpus
 from arena.execution.local import need_of
 from arena.models.installed import fields_of
 from arena.models.local_spec import HFModel, LocalModel
+from arena.models.served_spec import ServedModel
 from arena.models.vllm_spec import VLLMModel
 from arena.nearest import nearest
 
@@ -33,6 +35,22 @@ def impediment(spec: LocalModel) -> str | None:
         return no_template(spec.abbr, _template_key(spec))
     if spec.system_prompt and not spec.takes_dialogue:
         return no_dialogue(spec, "a system_prompt")
+    return None
+
+
+def server_impediment(spec: ServedModel) -> str | None:
+    """What keeps a server from being started here; an engine in another environment is not looked for."""
+    if spec.python and shutil.which(spec.python) is None:
+        return f"model {spec.abbr!r}: python: no such program: {spec.python}"
+    if not spec.python and find_spec(spec.engine) is None:
+        remedy = "install it, or name in `python` the interpreter of an environment that has it"
+        return f"model {spec.abbr!r}: not installed: {spec.engine}: {remedy}"
+    if spec.engine == "lmdeploy" and not visible_gpus():
+        return f"model {spec.abbr!r}: lmdeploy needs a GPU, and this machine shows none: use engine: vllm"
+    try:
+        Need(gpus=spec.run_cfg.num_gpus).gpus_of(visible_gpus())
+    except ValueError as error:
+        return f"model {spec.abbr!r}: {error}"
     return None
 
 

@@ -17,6 +17,7 @@ from arena.jsonl import BadFile, BadLine, parse
 from arena.models.declaration import ModelDeclaration, plain_json
 from arena.models.local_spec import HFModel as HFModel
 from arena.models.local_spec import LocalModel as LocalModel
+from arena.models.served_spec import ServedModel as ServedModel
 from arena.models.vllm_spec import VLLMModel as VLLMModel
 from arena.recordings.reading import Format, files_of, sniffed
 from judge.types import Asker, Kind, digest
@@ -285,6 +286,7 @@ ModelSpec = Annotated[
     Annotated[OpenAIModel, Tag("openai")]
     | Annotated[RecordedModel, Tag("recorded")]
     | Annotated[HFModel, Tag("hf")]
-    | Annotated[VLLMModel, Tag("vllm")],
+    | Annotated[VLLMModel, Tag("vllm")]
+    | Annotated[ServedModel, Tag("server")],
     Discriminator(_backend),
 ]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import closing
@@ -353,6 +354,35 @@ class TestTheProgram:
         done = arena("run", self.config(tmp_path, chat, tensor_paralel_size=2), "-w", "out", cwd=tmp_path)
         assert done.returncode != 0
         assert "did you mean 'tensor_parallel_size'" in done.stderr
+
+    def test_its_server_is_started_asked_and_stopped(self, chat: Path, tmp_path: Path) -> None:
+        (tmp_path / "run.yaml").write_text(
+            f"models: [{{backend: server, abbr: tiny, path: {chat}, dtype: float32, max_out_len: 8, temperature: 0,\n"
+            "          args: {enforce_eager: true, max_model_len: 512, max_num_seqs: 4, block_size: 32}}]\n"
+            "datasets: [quickstart_exact]\nlimit: 4\n"
+        )
+        done = arena("run", "run.yaml", "-w", "out", cwd=tmp_path, timeout=400)
+        assert done.returncode == 0, done.stderr
+        with closing(sqlite3.connect(tmp_path / "out" / "arena.db")) as store:
+            rows = store.execute("SELECT status, input_tokens, output_tokens FROM responses").fetchall()
+        assert len(rows) == 4
+        assert all(status in ("ok", "truncated", "empty") and asked and written for status, asked, written in rows)
+        left = subprocess.run(["pgrep", "-f", str(chat)], capture_output=True, text=True, check=False).stdout
+        assert left == ""
+
+    def test_a_transformers_model_is_run_by_vllm_with_a_flag(self, chat: Path, tmp_path: Path) -> None:
+        given = ("--hf-path", chat, "--max-seq-len", "512", "--max-out-len", "4", "--batch-size", "4")
+        done = arena(
+            *("run", *given, "--model-kwargs", "dtype=float32", "device_map=auto", "--datasets", "quickstart_exact"),
+            *("--limit", "2", "-a", "vllm", "-w", "out"),
+            cwd=tmp_path,
+            env={"TORCHDYNAMO_DISABLE": "0"},  # transformers has no word for enforce_eager
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        config = next((tmp_path / "out").rglob("configs/run.yaml")).read_text("utf-8")
+        assert "backend: vllm" in config
+        assert "max_num_seqs: 4" in config
 
     def test_a_model_is_named_by_its_path(self, base: Path, tmp_path: Path) -> None:
         named = ("run", "--models", f"vllm:{base}", "--datasets", "quickstart_exact", "-w", "out")

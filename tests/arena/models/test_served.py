@@ -1,0 +1,222 @@
+"""A server that the run starts and stops: real processes, with a small server in the place of the engine's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from arena.models import impediment
+from arena.models.seam import ModelStopped
+from arena.models.served import ServedBackend, command
+from arena.models.spec import ServedModel
+from judge.types import Address, Message, Request, Response
+from tests.program import REPO, start
+
+ENGINE = f"""#!{sys.executable}
+import json, os, sys, tempfile
+given = dict(zip(sys.argv[1:], sys.argv[2:]))
+folder = os.path.dirname(os.path.abspath(__file__))
+with open(os.path.join(folder, "starts"), "a") as starts:
+    print(os.getpid(), file=starts)
+if os.path.exists(os.path.join(folder, "broken")):
+    print("loading...", file=sys.stderr)
+    print("ValueError: no such weights", file=sys.stderr)
+    sys.exit(3)
+plan = os.path.join(folder, "plan.json")
+with open(plan, "w") as file:
+    json.dump({{"serves": [given["--served-model-name"]]}}, file)
+server = {str(REPO / "tests" / "servers" / "openai_server.py")!r}
+os.execv({sys.executable!r}, [{sys.executable!r}, server, "--port", given["--port"], "--plan", plan, "--latency", "0.05"])
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """Called as a Python with vLLM would be."""
+    path = tmp_path / "engine" / "python"
+    path.parent.mkdir()
+    path.write_text(ENGINE)
+    path.chmod(0o755)
+    return path
+
+
+def started(program: Path) -> list[int]:
+    """The process ids of the servers so far."""
+    starts = program.parent / "starts"
+    return [int(line) for line in starts.read_text().split()] if starts.exists() else []
+
+
+def declared(program: Path, **values: Any) -> ServedModel:
+    folder = program.parent.parent / "weights"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    return ServedModel.model_validate({"abbr": "tiny", "path": str(folder), "python": str(program), **values})
+
+
+def requests(spec: ServedModel, count: int) -> list[Request]:
+    asker = spec.asker()
+    return [
+        asker.request([Message("user", f"question {n}")], Address("d", str(n), "answer", ("tiny",)))
+        for n in range(count)
+    ]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs, and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def ends(*pids: int) -> bool:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        if not any(map(alive, pids)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+async def asked(spec: ServedModel, count: int, during: Any = lambda responses: None) -> list[Response]:
+    async def fed() -> AsyncIterator[Request]:
+        for request in requests(spec, count):
+            yield request
+
+    responses: list[Response] = []
+    async for response in ServedBackend(spec).generate(fed()):
+        responses.append(response)
+        during(responses)
+    return responses
+
+
+def test_is_started_asked_and_ended(program: Path) -> None:
+    spec = declared(program)
+    responses = asyncio.run(asked(spec, 20))
+    assert {response.key for response in responses} == {request.key for request in requests(spec, 20)}
+    assert {response.status for response in responses} == {"ok"}
+    [pid] = started(program)
+    assert ends(pid)
+
+
+def test_is_not_started_for_nothing(program: Path) -> None:
+    assert asyncio.run(asked(declared(program), 0)) == []
+    assert started(program) == []
+
+
+def test_one_that_dies_in_mid_run_is_started_again(program: Path) -> None:
+    spec = declared(program, max_num_workers=2)
+
+    def kill(responses: list[Response]) -> None:
+        if len(responses) == 3:
+            os.kill(started(program)[0], signal.SIGKILL)
+
+    responses = asyncio.run(asked(spec, 20, kill))
+    assert [response.status for response in responses] == ["ok"] * 20
+    assert len(started(program)) == 2
+    assert ends(*started(program))
+
+
+def test_one_that_can_not_start_is_told_with_its_own_words(program: Path) -> None:
+    (program.parent / "broken").touch()
+    with pytest.raises(
+        ModelStopped, match=r"'tiny': its server ended with exit code 3 \(ValueError: no such weights\)"
+    ):
+        asyncio.run(asked(declared(program), 2))
+
+
+def test_one_that_never_answers_is_ended(program: Path) -> None:
+    starts = str(program.parent / "starts")
+    lines = ("import os, time", f"open({starts!r}, 'w').write(str(os.getpid()))", "print('thinking', flush=True)")
+    program.write_text("\n".join((f"#!{sys.executable}", *lines, "time.sleep(600)\n")))
+    with pytest.raises(ModelStopped, match=r"within 3 s \(set start_timeout_s\); it said last: thinking"):
+        asyncio.run(asked(declared(program, start_timeout_s=3), 2))
+    assert ends(*started(program))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_ends_with_a_run_that_is_killed(program: Path, tmp_path: Path, how: signal.Signals) -> None:
+    spec = declared(program)
+    (tmp_path / "items.jsonl").write_text(
+        "".join(f'{{"id": "{n}", "question": "question {n}?"}}\n' for n in range(2000)), "utf-8"
+    )
+    (tmp_path / "run.yaml").write_text(
+        f"models: [{{backend: server, abbr: tiny, path: {spec.path}, python: {program}, max_num_workers: 1}}]\n"
+        "datasets: [items.jsonl]\n"
+    )
+    run = start("run", "run.yaml", "-w", "out", cwd=tmp_path)
+    until = time.monotonic() + 60
+    while not started(program) and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    [pid] = started(program)
+    assert alive(pid)
+    run.send_signal(how)
+    run.communicate(timeout=60)
+    assert ends(pid)
+
+
+def test_the_keeper_ends_what_the_command_began(tmp_path: Path) -> None:
+    """A server's own processes too, also where the server ends by itself."""
+    boot = "import sys; from arena.models.keeper import main; main()"
+    script = "sleep 600 & echo $!; sleep 600"
+    with subprocess.Popen(
+        [sys.executable, "-c", boot, "-", "sh", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPO,
+        start_new_session=True,
+        text=True,
+    ) as keeper:
+        assert keeper.stdout is not None
+        child = int(keeper.stdout.readline())
+        assert alive(child)
+        assert keeper.stdin is not None
+        keeper.stdin.close()
+        assert ends(child, keeper.pid)
+
+
+class TestTheDeclaration:
+    def test_options_are_written_as_the_server_reads_them(self, program: Path) -> None:
+        args = {"max-model-len": 512, "enforce_eager": True, "enable_prefix_caching": False, "hf_overrides": {"a": 1}}
+        spec = declared(program, args=args, dtype="float32")
+        words = command(spec, 8123)
+        assert words[:3] == [str(program), "-m", "vllm.entrypoints.openai.api_server"]
+        assert words[words.index("--max-model-len") + 1] == "512"
+        assert words[words.index("--hf-overrides") + 1] == '{"a": 1}'
+        assert {"--enforce-eager", "--no-enable-prefix-caching"} <= set(words)
+        assert words[words.index("--host") + 1] == "127.0.0.1"
+
+    def test_what_the_run_sets_can_not_be_set(self, program: Path) -> None:
+        for name in ("port", "host", "served-model-name", "model"):
+            with pytest.raises(ValidationError, match="set by the run"):
+                declared(program, args={name: "x"})
+
+    def test_lmdeploy_has_neither_float32_nor_negated_flags(self, program: Path) -> None:
+        with pytest.raises(ValidationError, match="float32"):
+            declared(program, engine="lmdeploy", dtype="float32")
+        with pytest.raises(ValidationError, match="leave it out"):
+            declared(program, engine="lmdeploy", args={"enable_prefix_caching": False})
+
+    def test_memory_and_ports_change_no_key(self, program: Path) -> None:
+        plain = declared(program).fingerprint()
+        assert declared(program, args={"gpu_memory_utilization": 0.5}, max_num_workers=3).fingerprint() == plain
+        assert declared(program, args={"quantization": "fp8"}).fingerprint() != plain
+        assert declared(program, engine="lmdeploy").fingerprint() != plain
+
+    def test_what_is_missing_is_told_before(self, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        assert impediment(declared(program)) is None
+        assert "no such program" in str(impediment(declared(program, python="/nowhere/python")))
+        assert "needs a GPU" in str(impediment(declared(program, engine="lmdeploy")))
+        assert "num_gpus" in str(impediment(declared(program, run_cfg={"num_gpus": 4})))
