@@ -31,7 +31,7 @@ from vllm.sampling_params import StructuredOutputsParams  # noqa: E402
 from vllm.v1.engine.llm_engine import LLMEngine  # noqa: E402
 
 from arena.models.chat import without_thinking  # noqa: E402
-from arena.models.preflight import no_template  # noqa: E402
+from arena.models.preflight import no_dialogue, no_template  # noqa: E402
 from arena.models.scoring import context_and_continuation  # noqa: E402
 from arena.models.vllm_spec import VLLMModel  # noqa: E402
 from arena.models.weights import hub_commit  # noqa: E402
@@ -106,7 +106,9 @@ class Engine:
     def _text(self, messages: Sequence[tuple[str, str]]) -> tuple[str, bool]:
         """The prompt as text, and whether the tokenizer adds its special tokens (a template has written them already)."""
         if self.spec.type == "base":
-            return "\n\n".join(content for _, content in messages), True
+            if len(messages) > 1:
+                raise Refused("error:template", no_dialogue(self.spec, f"{len(messages)} messages"))
+            return messages[0][1], True
         turns = [{"role": role, "content": content} for role, content in messages]
         try:
             text = self.tokenizer.apply_chat_template(

@@ -87,7 +87,10 @@ def test_what_has_no_counterpart_is_one_line_each(given: dict[str, Any], named: 
 
 def test_every_key_of_a_transformers_model_is_said_again_or_told() -> None:
     """A key that a later version adds must not get lost."""
-    odd = {"batch_size": 3, "generation_kwargs": {"top_k": 3}, "run_cfg": {"num_gpus": 2}, "type": "base"}
+    odd: dict[str, Any] = {
+        "batch_size": 3, "generation_kwargs": {"top_k": 3}, "run_cfg": {"num_gpus": 2}, "type": "base", "truncation": "left",
+        "meta_template": {"round": [{"role": "HUMAN"}, {"role": "BOT", "generate": True}]},
+    }  # fmt: skip
     silent = {"backend", "abbr", "path", "pad_token_id"}
     for name in HFModel.model_fields.keys() - silent:
         needed = {"peft_path": "a/b"} if name == "peft_kwargs" else {}
