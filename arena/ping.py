@@ -124,9 +124,14 @@ async def _of_local(spec: ModelSpec) -> Ping:
 
 
 def _of_response(model: str, response: Response) -> Ping:
-    if response.failed:
+    if _unanswered(response):
         return Ping(model=model, ok=False, text=f"{response.status.removeprefix('error:')}: {response.error}")
     return Ping(model=model, ok=True, text=_said(response), latency_s=response.latency_s)
+
+
+def _unanswered(response: Response) -> bool:
+    """Whether the model wrote nothing at all: these questions are too long for none, whatever a server says."""
+    return response.failed or response.status == "overflow"
 
 
 def _said(response: Response) -> str:
@@ -136,7 +141,7 @@ def _said(response: Response) -> str:
 
 
 def _can(response: Response, done: bool) -> Can:
-    if response.failed:
+    if _unanswered(response):
         return "no" if response.status in _REFUSALS else "unknown"
     return "yes" if done else "ignored"
 

@@ -84,6 +84,13 @@ def test_what_broke_off_is_unknown_and_not_refused(tmp_path: Path) -> None:
     assert ended.stdout.endswith("; log-probabilities: unknown; JSON schema: unknown; system role: unknown\n")
 
 
+def test_a_server_that_finds_every_question_too_long_fails(tmp_path: Path) -> None:
+    with serve(plan={"rates": {"context400": 1.0}}) as server:
+        ended = arena("ping", "openai:m", "--base-url", server.url, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("m: FAILED overflow: HTTP 400: This model's maximum context length")
+
+
 def test_a_mute_server_is_not_waited_for_as_long_as_in_a_run(tmp_path: Path) -> None:
     spec = OpenAIModel(abbr="m", model="m")
     assert (spec.timeout_s, hurried(spec).timeout_s) == (600, 60)
