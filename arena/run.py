@@ -322,12 +322,17 @@ def _check_images(run_config: RunConfig, items: Sequence[Item], mode: Mode) -> N
     for judging in run_config.judging if mode in ("all", "eval") else ():
         heard = {spec.name for spec in run_config.datasets if spec.task == "open"} & set(judging.datasets or shown)
         asked += [j for j in run_config.judges if heard & shown and (not judging.judges or j.abbr in judging.judges)]
-    blind = dict.fromkeys(spec.abbr for spec in asked if not spec.takes_images)
-    if blind:
-        names, where = ", ".join(map(repr, blind)), ", ".join(sorted(shown))
-        raise ConfigError(
-            [f"{where} has pictures, and {names} may take none: declare those that take them with images: true"]
-        )
+    where = ", ".join(sorted(shown))
+    blind = {spec.abbr: isinstance(spec, LocalModel) for spec in asked if not spec.takes_images}
+    problems = []
+    for local, remedy in (
+        (False, "declare those that take them with images: true"),
+        (True, "here only vision-language models of backend hf and type: chat look at pictures"),
+    ):
+        if names := ", ".join(repr(name) for name, here in blind.items() if here == local):
+            problems.append(f"{where} has pictures, and {names} may take none: {remedy}")
+    if problems:
+        raise ConfigError(problems)
 
 
 def _check_access(run_config: RunConfig, mode: Mode) -> None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 class Prompt:
     """A prompt in tokens. Only prompts of one `group` (how to draw, and what else a batch must share) go together;
     one that was under way when a worker died goes `alone`, so that it takes no other with it. Where the likelihood of the last
-    `scored` tokens is asked, nothing is written. `cut` says where tokens were left out to make it fit.
+    `scored` tokens is asked, nothing is written. `cut` says where tokens were left out to make it fit. With `pictures` (URLs
+    that hold them), `ids` is only as long as what the model will see, and `text` is what goes with them.
     """
 
     key: str
@@ -27,6 +28,8 @@ class Prompt:
     thinking: bool = False
     scored: int = 0
     cut: str = ""
+    pictures: tuple[str, ...] = ()
+    text: str = ""
 
 
 def width(batch: Sequence[Prompt]) -> int:
@@ -46,7 +49,8 @@ def next_batch(waiting: Sequence[Prompt], rows: int, tokens: int) -> list[Prompt
             break
         longer = max(longest, len(prompt.ids))
         fits = (len(batch) + 1) * (longer + most) <= tokens
-        if fits and prompt.group == batch[0].group and not prompt.alone:
+        alike = prompt.group == batch[0].group and bool(prompt.pictures) == bool(batch[0].pictures)
+        if fits and alike and not prompt.alone:
             batch.append(prompt)
             longest = longer
     return batch

@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 import transformers
+from transformers.image_utils import load_image
 
+from arena.images import ImageGone, url_of
 from arena.models.batching import Prompt, Room, shortened_to
 from arena.models.chat import without_thinking
 from arena.models.local_spec import HFModel
@@ -22,6 +24,7 @@ from arena.models.preflight import no_dialogue, no_template
 from arena.models.scoring import context_and_continuation
 from arena.models.weights import hub_commit
 from arena.models.worker import LoadFailed, OutOfMemory, Refused
+from judge.types import Image
 
 DEFAULT_MAX_OUT_LEN = 1024
 _CPU_ROOM = Room(rows=16, tokens=16_384)
@@ -41,10 +44,12 @@ class Engine:
     def __init__(self, spec: HFModel) -> None:
         transformers.logging.set_verbosity_error()
         self.spec = spec
-        self.tokenizer = _tokenizer(spec)
-        if spec.type == "chat" and spec.meta_template is None and not getattr(self.tokenizer, "chat_template", None):
+        self.processor = _processor(spec) if _sees(spec) else None
+        self.tokenizer = _tokenizer(spec) if self.processor is None else self.processor.tokenizer
+        self.tokenizer.padding_side = "left"
+        if spec.type == "chat" and spec.meta_template is None and not self._template():
             raise LoadFailed("error:template", no_template(spec.abbr))
-        self.model = _model(spec)
+        self.model = _model(spec, sees=self.processor is not None)
         rows = self.model.get_input_embeddings().num_embeddings
         if len(self.tokenizer) > rows:
             raise LoadFailed(
@@ -72,10 +77,15 @@ class Engine:
 
     def prepare(self, frame: Mapping[str, Any]) -> Prompt:
         """A request in tokens. Raises Refused; nothing is cut off unless the declaration's `truncation` says where."""
-        text, special = self._text(frame["messages"])
+        pictures = self._pictures(frame)
+        text, special = self._text(frame["messages"], frame["images"])
         if frame["kind"] == "loglikelihood":
             return self._scoring(frame, text, special)
-        ids = tuple(self._encoded(text, special))
+        ids = tuple(
+            self._with_pictures([text], [pictures])["input_ids"][0].tolist()
+            if pictures
+            else self._encoded(text, special)
+        )
         sampling = frame["sampling"]
         fewest = max(1, self.spec.min_out_len)
         if not ids:
@@ -83,9 +93,10 @@ class Engine:
         max_new = max(fewest, sampling["max_tokens"] or DEFAULT_MAX_OUT_LEN)
         count, whole = len(ids), True
         if self.limit is not None:
-            ids = self._fitting(ids, fewest, max_new)
+            ids = self._fitting(ids, fewest, max_new, may_cut=self.spec.truncation != "none" and not pictures)
             whole = len(ids) == count
             max_new = min(max_new, self.limit - len(ids))
+        left_out = f"{count - len(ids)} of the prompt's {count} tokens were left out ({self.spec.truncation})"
         return Prompt(
             key=frame["key"],
             ids=ids,
@@ -95,12 +106,42 @@ class Engine:
             seed=_seed(frame["key"], sampling["seed"]),
             alone=frame["alone"],
             thinking=special is False and text.rstrip().endswith("<think>"),
-            cut=""
-            if whole
-            else f"{count - len(ids)} of the prompt's {count} tokens were left out ({self.spec.truncation})",
+            cut="" if whole else left_out,
+            pictures=pictures,
+            text=text if pictures else "",
         )
 
-    def _fitting(self, ids: tuple[int, ...], fewest: int, max_new: int) -> tuple[int, ...]:
+    def _template(self) -> Any:
+        return getattr(self.processor, "chat_template", None) or getattr(self.tokenizer, "chat_template", None)
+
+    def _pictures(self, frame: Mapping[str, Any]) -> tuple[str, ...]:
+        """The pictures of a request as URLs that hold them. Raises Refused."""
+        images = [Image(*one) for some in frame["images"] for one in some]
+        if not images:
+            return ()
+        if self.processor is None or self.spec.type == "base" or self.spec.meta_template is not None:
+            remedy = "take a vision-language model, and type: chat without a meta_template"
+            raise Refused("error:images", f"this model is put no pictures: {remedy}")
+        if frame["kind"] == "loglikelihood":
+            raise Refused("error:images", "no likelihoods are computed of texts with pictures")
+        far = next((image for image in images if not image.sha256), None)
+        if far is not None:
+            remedy = "save it beside the items"
+            raise Refused("error:images", f"{far.source}: a model that runs here fetches no pictures: {remedy}")
+        try:
+            return tuple(url_of(image) for image in images)
+        except ImageGone as error:
+            raise Refused("error:images", str(error)) from None
+
+    def _with_pictures(self, texts: Sequence[str], pictures: Sequence[Sequence[str]]) -> Any:
+        """What the model is given for texts with pictures, padded on the left."""
+        assert self.processor is not None
+        shown = [[load_image(url) for url in some] for some in pictures]
+        return self.processor(
+            text=list(texts), images=shown, return_tensors="pt", padding=True, add_special_tokens=False
+        )
+
+    def _fitting(self, ids: tuple[int, ...], fewest: int, max_new: int, *, may_cut: bool) -> tuple[int, ...]:
         """The prompt, cut where it must be and may be: then so far that the longest answer fits, or half of all.
 
         Raises Refused.
@@ -109,7 +150,7 @@ class Engine:
         if len(ids) + fewest <= self.limit:
             return ids
         most = self.limit - max(fewest, min(max_new, self.limit // 2))
-        if self.spec.truncation == "none" or most < 1:
+        if not may_cut or most < 1:
             message = f"the prompt has {len(ids)} tokens; with an answer of {fewest} or more, {self.limit} fit"
             raise Refused("overflow", message, len(ids))
         return shortened_to(ids, most, self.spec.truncation, int(ids[0] == self.tokenizer.bos_token_id))
@@ -147,7 +188,7 @@ class Engine:
         ids: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
         return ids
 
-    def _text(self, messages: Sequence[tuple[str, str]]) -> tuple[str, bool]:
+    def _text(self, messages: Sequence[tuple[str, str]], images: Sequence[Sequence[Any]]) -> tuple[str, bool]:
         """The prompt as text, and whether the tokenizer adds its special tokens (a template has written them already)."""
         if self.spec.meta_template is not None:
             try:
@@ -158,9 +199,13 @@ class Engine:
             if len(messages) > 1:
                 raise Refused("error:template", no_dialogue(self.spec, f"{len(messages)} messages"))
             return messages[0][1], True
-        turns = [{"role": role, "content": content} for role, content in messages]
+        turns: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in messages]
+        writer = self.tokenizer
+        if self.processor is not None and getattr(self.processor, "chat_template", None):
+            writer = self.processor
+            turns = _in_parts(messages, images)
         try:
-            text = self.tokenizer.apply_chat_template(
+            text = writer.apply_chat_template(
                 turns, tokenize=False, add_generation_prompt=True, **self.spec.chat_template_kwargs
             )
         except Exception as error:  # a template is a program: it raises what it likes
@@ -230,10 +275,8 @@ class Engine:
 
     def _write(self, batch: Sequence[Prompt]) -> list[dict[str, Any]]:
         longest = max(len(prompt.ids) for prompt in batch)
-        padded = [[self.pad] * (longest - len(prompt.ids)) + list(prompt.ids) for prompt in batch]
-        seen = [[0] * (longest - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in batch]
         device = self.model.get_input_embeddings().weight.device
-        ids = torch.tensor(padded, device=device)
+        given = self._given(batch, longest, device)
         most = max(prompt.max_new for prompt in batch)
         sound = _Sound()
         processors: list[Any] = [sound]
@@ -246,8 +289,7 @@ class Engine:
         config.min_new_tokens = min(self.spec.min_out_len, most) or None
         with torch.inference_mode():
             out = self.model.generate(
-                input_ids=ids,
-                attention_mask=torch.tensor(seen, device=device),
+                **given,
                 generation_config=config,
                 logits_processor=transformers.LogitsProcessorList(processors),
                 stopping_criteria=transformers.StoppingCriteriaList([ends] if ends.needed else []),
@@ -258,6 +300,15 @@ class Engine:
             self._fields(prompt, row, ends.stopped_at[number], broken[number])
             for number, (prompt, row) in enumerate(zip(batch, rows, strict=True))
         ]
+
+    def _given(self, batch: Sequence[Prompt], longest: int, device: Any) -> dict[str, Any]:
+        """The prompts, padded on the left, with their pictures."""
+        if batch[0].pictures:
+            given = self._with_pictures([prompt.text for prompt in batch], [prompt.pictures for prompt in batch])
+            return dict(given.to(device=device, dtype=self.model.dtype))
+        padded = [[self.pad] * (longest - len(prompt.ids)) + list(prompt.ids) for prompt in batch]
+        seen = [[0] * (longest - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in batch]
+        return {"input_ids": torch.tensor(padded, device=device), "attention_mask": torch.tensor(seen, device=device)}
 
     def _fields(self, prompt: Prompt, row: list[int], stopped_at: int | None, broken: bool) -> dict[str, Any]:
         counted = {"key": prompt.key, "input_tokens": len(prompt.ids)}
@@ -305,6 +356,15 @@ class Engine:
         gc.collect()
         if self.on_gpu:
             torch.cuda.empty_cache()
+
+
+def _in_parts(messages: Sequence[tuple[str, str]], images: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Messages as the templates of processors want them: the pictures of each before its text."""
+    turns = []
+    for (role, content), shown in zip(messages, images or [[]] * len(messages), strict=True):
+        pictures = [{"type": "image"} for _ in shown]
+        turns.append({"role": role, "content": [*pictures, {"type": "text", "text": content}]})
+    return turns
 
 
 def _likelihood(prompt: Prompt, tokens: list[float], greedy: bool) -> dict[str, Any]:
@@ -448,12 +508,31 @@ def _tokenizer(spec: HFModel) -> Any:
         raise _load_failed(spec, f"the tokenizer of {path!r}", error) from error
 
 
-def _model(spec: HFModel) -> Any:
+def _sees(spec: HFModel) -> bool:
+    """Whether the model is one of those that look at pictures."""
+    try:
+        config = transformers.AutoConfig.from_pretrained(spec.path, **_source(spec, spec.path, spec.revision, {}))
+    except Exception as error:
+        raise _load_failed(spec, f"the config of {spec.path!r}", error) from error
+    return type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+
+def _processor(spec: HFModel) -> Any:
+    path = spec.tokenizer_path or spec.path
+    revision = spec.revision if path == spec.path else ""
+    try:
+        return transformers.AutoProcessor.from_pretrained(path, **_source(spec, path, revision, spec.tokenizer_kwargs))
+    except Exception as error:
+        raise _load_failed(spec, f"the processor of {path!r}", error) from error
+
+
+def _model(spec: HFModel, *, sees: bool) -> Any:
     options = _source(spec, spec.path, spec.revision, spec.model_kwargs)
     if torch.cuda.is_available():
         options.setdefault("device_map", "auto" if torch.cuda.device_count() > 1 else {"": 0})
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(spec.path, dtype=spec.dtype, **options)
+        kind = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
+        model = kind.from_pretrained(spec.path, dtype=spec.dtype, **options)
     except Exception as error:
         raise _load_failed(spec, f"{spec.path!r}", error) from error
     if spec.peft_path is not None:
@@ -489,7 +568,7 @@ def _load_failed(spec: HFModel, what: str, error: Exception) -> LoadFailed:
     if "trust_remote_code" in said:
         remedy = "; it brings Python of its own: read it, then set trust_remote_code: true"
     elif isinstance(error, ImportError):
-        remedy = "; install what is missing: pip install 'arena[hf]'"
+        remedy = "; install what it names" + ("" if spec.model_kwargs else ": pip install 'arena[hf]'")
     elif spec.peft_path is not None and "adapter" in what:
         remedy = f"; was it trained for {spec.path!r}?"
     return LoadFailed("error:load", f"model {spec.abbr!r}: can't load {what}: {type(error).__name__}: {said}{remedy}")

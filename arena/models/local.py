@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from math import ceil
 from typing import Any
 
@@ -280,5 +280,12 @@ def frame_of(request: Request, *, alone: bool = False) -> dict[str, Any]:
         "sampling": request.sampling.as_json(),
         "kind": request.kind,
         "continuation": request.continuation,
+        "images": _images(request),
         "alone": alone,
     }
+
+
+def _images(request: Request) -> list[list[Any]]:
+    """The pictures of each message; empty where there are none at all."""
+    shown = [[astuple(image) for image in message.images] for message in request.messages]
+    return shown if any(shown) else []

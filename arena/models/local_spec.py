@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -157,7 +158,7 @@ class HFModel(LocalModel):
     @model_validator(mode="before")
     @classmethod
     def _dtype_of_its_own(cls, values: Any) -> Any:
-        """`torch_dtype` among the model's own settings is `dtype`."""
+        """`torch_dtype` among the model's own settings is `dtype`; `load_in_8bit` is short for a `quantization_config`."""
         if not isinstance(values, dict):
             return values
         values = dict(values)
@@ -169,6 +170,13 @@ class HFModel(LocalModel):
                 raise ValueError("the dtype is given twice: write dtype, and leave it out of model_kwargs")
             values["dtype"] = given[0].removeprefix("torch.") if isinstance(given[0], str) else given[0]
             values["model_kwargs"] = kwargs
+        if isinstance(kwargs, dict) and (
+            short := [name for name in ("load_in_8bit", "load_in_4bit") if name in kwargs]
+        ):
+            if "quantization_config" in kwargs:
+                raise ValueError(f"{short[0]!r} belongs into quantization_config: move it there")
+            rest = {name: value for name, value in kwargs.items() if name not in short}
+            values["model_kwargs"] = {**rest, "quantization_config": {name: kwargs[name] for name in short}}
         return values
 
     @field_validator("tokenizer_kwargs", "peft_kwargs")
@@ -224,6 +232,17 @@ class HFModel(LocalModel):
     @property
     def takes_system(self) -> bool:
         return self.takes_dialogue if self.meta_template is None else self.meta_template.takes_system()
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it is, as far as its config tells, a model that looks at pictures; one on the hub may be."""
+        if self.type == "base" or self.meta_template is not None:
+            return False
+        try:
+            declared = json.loads(Path(self.path, "config.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return True
+        return any(re.search("vision|image|img|vit", key) for key in declared)
 
     @property
     def at_once(self) -> int:

@@ -27,6 +27,8 @@ def impediment(spec: LocalModel) -> str | None:
         return f"model {spec.abbr!r}: {error}"
     if isinstance(spec, VLLMModel) and (unknown := _unknown(spec)):
         return f"model {spec.abbr!r}: {unknown}"
+    if isinstance(spec, HFModel) and (library := _quantiser(spec)) and find_spec(library) is None:
+        return f"model {spec.abbr!r}: its quantization_config needs {library}: pip install {library}"
     folder = Path(spec.path)
     if folder.is_dir() and not (folder / "config.json").is_file():
         return f"model {spec.abbr!r}: {folder} holds no config.json: name the folder that save_pretrained wrote"
@@ -112,3 +114,12 @@ def no_system(spec: LocalModel, what: str) -> str:
         f"model {spec.abbr!r}: its meta_template has no place for the system message of {what}: "
         "add reserved_roles: [{role: SYSTEM, begin: ..., end: ...}]"
     )
+
+
+def _quantiser(spec: HFModel) -> str | None:
+    """The library that a declared quantisation needs, of those that are asked for most."""
+    given = spec.model_kwargs.get("quantization_config")
+    if not isinstance(given, dict):
+        return None
+    method = given.get("quant_method", "bitsandbytes")
+    return {"bitsandbytes": "bitsandbytes", "torchao": "torchao", "hqq": "hqq", "gptq": "gptqmodel"}.get(str(method))

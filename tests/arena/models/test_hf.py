@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
@@ -10,19 +11,20 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import astuple, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from arena.images import read_image
 from arena.models.local import LocalBackend
 from arena.models.seam import ModelStopped
 from arena.models.spec import HFModel
-from judge.types import Address, Message, Request, Response
+from judge.types import Address, Image, Message, Request, Response
 from tests.program import arena, start
-from tests.tiny_models import make_model
+from tests.tiny_models import make_model, make_vision_model
 
 MISSING = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
 pytestmark = [
@@ -75,6 +77,9 @@ def frame(request: Request, **changes: Any) -> dict[str, Any]:
         "alone": False,
         "kind": request.kind,
         "continuation": request.continuation,
+        "images": [[astuple(image) for image in m.images] for m in request.messages]
+        if any(m.images for m in request.messages)
+        else [],
     }
 
 
@@ -458,6 +463,96 @@ class TestTruncation:
         assert "the prompt was longer than the model can read" in report, told.stderr
 
 
+class TestPictures:
+    @pytest.fixture(scope="class")
+    def seeing(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return make_vision_model(tmp_path_factory.mktemp("models") / "tiny-llava")
+
+    @pytest.fixture(scope="class")
+    def pictures(self, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+        """Squares of one colour each, of different sizes."""
+        import PIL.Image
+
+        folder = tmp_path_factory.mktemp("pictures")
+        paths = []
+        for number, colour in enumerate(("red", "green", "blue", "white", "black")):
+            paths.append(folder / f"{colour}.png")
+            PIL.Image.new("RGB", (20 + 9 * number, 40), colour).save(paths[-1])
+        return paths
+
+    def asked(self, spec: HFModel, pictures: list[Path]) -> list[Request]:
+        asker = spec.asker()
+        found = []
+        for number, path in enumerate(pictures):
+            shown = tuple(read_image(one.name, path.parent) for one in pictures[number : number + 1 + number % 2])
+            messages = [Message("user", f"{'what ' * number}is it?", shown)]
+            found.append(asker.request(messages, Address("d", path.stem, "answer", ("tiny",))))
+        return found
+
+    def test_are_seen_and_batches_do_not_matter(self, seeing: Path, pictures: list[Path]) -> None:
+        spec = declared(seeing)
+        shown, blind = self.asked(spec, pictures), requests(spec)[:5]
+        alone = written(spec, shown + blind, 1)
+        assert written(spec, shown + blind, 8) == alone
+        assert all(fields["status"] in ("ok", "truncated") for fields in alone.values())
+        same = [
+            replace(one, messages=(replace(one.messages[0], images=shown[0].messages[0].images),))
+            for one in shown[2:5:2]
+        ]
+        others = written(spec, same, 1)
+        assert [others[one.key]["text"] for one in same] != [alone[one.key]["text"] for one in shown[2:5:2]]
+
+    def test_are_answered_as_by_transformers_alone(self, seeing: Path, pictures: list[Path]) -> None:
+        import PIL.Image
+        import torch
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        spec = declared(seeing)
+        asked = self.asked(spec, pictures)[0]
+        processor = AutoProcessor.from_pretrained(seeing)
+        model = AutoModelForImageTextToText.from_pretrained(seeing, dtype=torch.float32)
+        content = [{"type": "image"}, {"type": "text", "text": "is it?"}]
+        text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        given = processor(text=[text], images=[PIL.Image.open(pictures[0])], return_tensors="pt")
+        out = model.generate(**given, max_new_tokens=24, do_sample=False)[0, given["input_ids"].shape[1] :]
+        fields = written(spec, [asked], 1)[asked.key]
+        assert fields["text"] == processor.tokenizer.decode(out, skip_special_tokens=True)
+        assert fields["input_tokens"] == given["input_ids"].shape[1]
+
+    def test_what_cant_be_seen_is_refused(self, seeing: Path, chat: Path, pictures: list[Path]) -> None:
+        from arena.models.hf_engine import Engine
+        from arena.models.worker import Refused
+
+        spec = declared(seeing, max_seq_len=30, truncation="middle")
+        one, engine = self.asked(spec, pictures)[0], Engine(spec)
+        far = replace(one, messages=(Message("user", "?", (Image("http://localhost:9/a.png"),)),))
+        long = replace(one, messages=(replace(one.messages[0], content="long " * 20),))
+        with pytest.raises(Refused, match="fetches no pictures"):
+            engine.prepare(frame(far))
+        with pytest.raises(Refused, match="30 fit"):
+            engine.prepare(frame(long))
+        with pytest.raises(Refused, match="no likelihoods"):
+            engine.prepare(frame(replace(one, kind="loglikelihood", continuation="a")))
+        with pytest.raises(Refused, match="vision-language"):
+            Engine(declared(chat)).prepare(frame(one))
+
+    def test_from_the_command_line(self, pictures: list[Path], tmp_path: Path, chat: Path) -> None:
+        make_vision_model(tmp_path / "seeing")
+        items = [
+            {"id": path.stem, "question": "Which colour?", "images": [str(path)], "gold": "7", "match": "number"}
+            for path in pictures
+        ]
+        (tmp_path / "colours.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+        flags = ["--datasets", "colours.jsonl", "--max-out-len", "8", "-w", "w"]
+        blind = arena("run", "--hf-path", str(chat), *flags, cwd=tmp_path)
+        assert blind.returncode == 2
+        assert "only vision-language models of backend hf" in blind.stderr
+        assert not (tmp_path / "w").exists()
+        done = arena("run", "--hf-path", "seeing", *flags, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "5/5 responses" in done.stderr
+
+
 class TestLoading:
     def stop(self, spec: HFModel) -> str:
         run = Run(spec, requests(spec)[:2])
@@ -505,9 +600,25 @@ class TestLoading:
         texts = [[f["text"] for f in written(s, requests(s)[:6], 6).values()] for s in (plain, adapted)]
         assert texts[0] != texts[1]
 
-    def test_foreign_code_is_not_run_unasked(self, chat: Path, tmp_path: Path) -> None:
-        import json
+    def test_quantised_weights_take_less_room_and_still_answer(self, chat: Path) -> None:
+        pytest.importorskip("bitsandbytes")
+        from arena.models.hf_engine import Engine
 
+        spec = declared(chat, model_kwargs={"quantization_config": {"load_in_4bit": True}})
+        assert Engine(spec).model.get_memory_footprint() < 0.7 * Engine(declared(chat)).model.get_memory_footprint()
+        assert all(fields["status"] in ("ok", "truncated") for fields in written(spec, requests(spec)[:4], 4).values())
+
+    def test_a_quantisation_whose_library_is_missing_is_told_before_anything_is_written(
+        self, chat: Path, tmp_path: Path
+    ) -> None:
+        flags = ["--datasets", "quickstart_exact", "-w", "w"]
+        kwargs = "quantization_config={'quant_method': 'hqq', 'nbits': 4}"
+        done = arena("run", "--hf-path", chat, "--model-kwargs", kwargs, *flags, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "pip install hqq" in done.stderr
+        assert not (tmp_path / "w").exists()
+
+    def test_foreign_code_is_not_run_unasked(self, chat: Path, tmp_path: Path) -> None:
         for path in chat.iterdir():
             (tmp_path / path.name).write_bytes(path.read_bytes())
         config = json.loads((chat / "config.json").read_text())

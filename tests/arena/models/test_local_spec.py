@@ -143,6 +143,9 @@ class TestDeclaring:
         )
         assert (spec.stop, spec.dtype, spec.model_kwargs) == (("###",), "bfloat16", {"device_map": "auto"})
         assert declared(folder, stop="a").stop == ("a",)
+        quantised = declared(folder, model_kwargs={"load_in_8bit": True})
+        assert quantised.model_kwargs == {"quantization_config": {"load_in_8bit": True}}
+        assert quantised.fingerprint() != declared(folder).fingerprint()
 
     @pytest.mark.parametrize(
         ("values", "remedy"),
