@@ -176,7 +176,8 @@ def placed_model(value: Any, folder: Path) -> Any:
         paths = ("path", "tokenizer_path", "peft_path")
         return {key: _joined_if_there(one, folder) if key in paths else one for key, one in value.items()}
     if isinstance(value, dict):
-        placed = {key: _joined(value[key], folder) for key in ("path", "json_schema") if key in value}
+        places = ("path", "json_schema", "batch_folder")
+        placed = {key: _joined(value[key], folder) for key in places if key in value}
         return {**value, **placed}
     if isinstance(value, str) and value.startswith("recorded:"):
         return "recorded:" + str(_joined(value.removeprefix("recorded:"), folder))

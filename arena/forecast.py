@@ -186,7 +186,7 @@ def _line(spec: ModelSpec, role: str, tally: _Tally, book: _Book) -> Forecast:
         input_tokens=tokens,
         output_tokens=tally.output_tokens,
         cost=0.0 if free or not tally.new else cost(Usage(tokens, tally.output_tokens), price_of(spec)),
-        seconds=None if seen.replies_per_s is None else tally.new / seen.replies_per_s,
+        seconds=None if seen.replies_per_s is None or getattr(spec, "batch", False) else tally.new / seen.replies_per_s,
         free=free,
         how="" if free or not tally.new else "; ".join(_how(tally, seen, exact=spec.abbr in book.counts)),
     )

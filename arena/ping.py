@@ -65,6 +65,8 @@ async def _one(spec: ModelSpec) -> Ping:
     try:
         if isinstance(spec, RecordedModel):
             return _of_recording(spec)
+        if isinstance(spec, OpenAIModel) and spec.batch_folder is not None:
+            return Ping(model=spec.abbr, ok=True, text=f"asked by files in {spec.batch_folder}: nothing is asked")
         if isinstance(spec, OpenAIModel):
             return await _of_server(hurried(spec))
         return await _of_local(spec)
@@ -75,7 +77,9 @@ async def _one(spec: ModelSpec) -> Ping:
 
 def hurried(spec: OpenAIModel) -> OpenAIModel:
     """The model, asked with less patience than in a run."""
-    return spec.model_copy(update={"retry": min(spec.retry, 1), "timeout_s": min(spec.timeout_s, _LONGEST_S)})
+    return spec.model_copy(
+        update={"retry": min(spec.retry, 1), "timeout_s": min(spec.timeout_s, _LONGEST_S), "batch": False}
+    )
 
 
 def _of_recording(spec: RecordedModel) -> Ping:

@@ -1,8 +1,8 @@
 """What models cost, in a table that the user edits: prices change, and are the user's contract, so none are shipped.
 
 A YAML list: `- {model: large-1, base_url: "http://...", input: 0.40, output: 1.60, cached_input: 0.10}`, in dollars per million
-tokens; `base_url` only where the same model costs differently at different servers. A price in a model's own declaration
-comes before any table.
+tokens; `base_url` only where the same model costs differently at different servers, `batch: true` where it costs differently
+by the batch. A price in a model's own declaration comes before any table.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ FILE_NAME = "prices.yaml"
 
 
 class ListedPrice(Price):
-    """A line of the table: the price of the model that a server knows by this id, at any server or at one."""
+    """A line of the table: the price of the model that a server knows by this id, at any server or at one; with `batch`, only
+    when it is asked by the batch.
+    """
 
     model: str = Field(min_length=1)
     base_url: str = ""
+    batch: bool = False
 
     @field_validator("model")
     @classmethod
@@ -37,7 +40,7 @@ class ListedPrice(Price):
 
     def holds_for(self, spec: OpenAIModel) -> bool:
         anywhere = not self.base_url or self.base_url.rstrip("/") == spec.base_url.rstrip("/")
-        return self.model == spec.model and anywhere
+        return self.model == spec.model and anywhere and (spec.batch or not self.batch)
 
     @property
     def price(self) -> Price:
@@ -45,7 +48,7 @@ class ListedPrice(Price):
 
 
 def read_prices(path: Path) -> list[ListedPrice]:
-    """The lines of a table, those of one server before those of any. Raises ConfigError with every problem."""
+    """The lines of a table, for batches first, then for one server, then for any. Raises ConfigError with every problem."""
     try:
         raw = load_yaml(path)
     except BadYaml as error:
@@ -56,7 +59,7 @@ def read_prices(path: Path) -> list[ListedPrice]:
         return []
     if not isinstance(raw, list):
         raise ConfigError([f"{path}: a table of prices is a list such as - {{model: x, input: 0.4, output: 1.6}}"])
-    found: dict[tuple[str, str], ListedPrice] = {}
+    found: dict[tuple[str, str, bool], ListedPrice] = {}
     problems: list[str] = []
     for number, one in enumerate(raw):
         try:
@@ -64,13 +67,13 @@ def read_prices(path: Path) -> list[ListedPrice]:
         except ValidationError as error:
             problems += [f"{path}: {number}{_told(problem)}" for problem in error.errors()]
             continue
-        where = (line.model, line.base_url.rstrip("/"))
+        where = (line.model, line.base_url.rstrip("/"), line.batch)
         if where in found:
             problems.append(f"{path}: {number}: {line.model!r} has a price here already: keep one of the two")
         found[where] = line
     if problems:
         raise ConfigError(problems)
-    return sorted(found.values(), key=lambda line: not line.base_url)
+    return sorted(found.values(), key=lambda line: (not line.batch, not line.base_url))
 
 
 def _told(problem: Any) -> str:

@@ -89,6 +89,7 @@ def execute(
                 _keep_config(folder / "configs", config.dump(run_config))
                 (folder / "report.html").unlink(missing_ok=True)  # it would tell of another state
                 plan = _plan(name, run_config, items, store.salt, mode, debug)
+                _warn_of_batches(store, run_config, announce)
                 announce(f"run {name} in {folder}: {_count(items, 'item')}, {_count(run_config.models, 'model')}")
                 prices = from_tables(run_config, with_prices)
                 _walk(plan, run_config, prices, lines, store, folder, debug, purse)
@@ -245,6 +246,15 @@ async def _pulse(progress: Progress) -> None:
         progress.beat()
 
 
+def _warn_of_batches(store: Store, run_config: RunConfig, announce: Callable[[str], None]) -> None:
+    """Tells where what an earlier run handed in by the batch may be bought again, one by one."""
+    one_by_one = {spec.abbr for spec in (*run_config.models, *run_config.judges) if not getattr(spec, "batch", False)}
+    for batch, waiting in store.batches.open():
+        if batch.model in one_by_one:
+            told = f"batch {batch.known_as} holds {_count(range(waiting), 'answer')} of {batch.model} that nobody has taken"
+            announce(f"note: {told}: to take them instead of asking one by one, declare the model with batch: true")
+
+
 def _first_cause(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -373,13 +383,15 @@ def _plan(name: str, run_config: RunConfig, items: Sequence[Item], salt: bytes, 
     if any(isinstance(spec, LocalModel) and spec.gpus_wanted != 0 for spec in specs) and visible_gpus():
         # Models that wait for one another's GPUs get all they will be asked at once, so that each is loaded once.
         workers = max(workers, len(items))
+    # One item after another would make batches of one request.
+    one_by_one = debug and not any(getattr(spec, "batch", False) for spec in specs)
     return Plan(
         run=name,
         candidates=tuple(spec.asker() for spec in run_config.models),
         items=tuple(items),
         asking={spec.name: Asking(_prompts(spec.prompt), spec.max_out_len) for spec in run_config.datasets},
         dockets=() if mode == "infer" else tuple(dockets(run_config, salt)),
-        window=1 if debug else max(64, 2 * workers),
+        window=1 if one_by_one else max(64, 2 * workers),
     )
 
 

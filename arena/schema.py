@@ -195,6 +195,24 @@ STEPS: tuple[str, ...] = (
         FROM (SELECT DISTINCT run, model, CASE role WHEN 'answer' THEN 'candidate' ELSE 'judge' END AS role, key FROM asked) a
         JOIN responses r ON r.key = a.key GROUP BY a.run, a.model, a.role;
     """,
+    """
+    CREATE TABLE batches (                       -- requests handed in together, from before they are sent
+        name TEXT PRIMARY KEY,                   -- ours; it stands in the batch's metadata, by which it is found again
+        model TEXT NOT NULL,
+        place TEXT NOT NULL,                     -- a server's URL, or a folder
+        file TEXT NOT NULL DEFAULT '',           -- the place's name of the file; '' until it is known
+        id TEXT NOT NULL DEFAULT '',             -- the place's name of the batch; '' until it is known
+        requests INTEGER NOT NULL,
+        created_at TEXT NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE batched (                       -- requests whose answers are still to be taken from a batch
+        key TEXT PRIMARY KEY,
+        batch TEXT NOT NULL,
+        line INTEGER NOT NULL                    -- in the batch's file, from 1
+    ) WITHOUT ROWID;
+    CREATE INDEX batched_batch ON batched(batch);
+    """,
 )
 """`STEPS[v]` brings a store of version v to version v + 1; `len(STEPS)` is the version this program writes."""
 

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from arena.batch_book import BatchBook
 from arena.locks import Held, Locks
 from arena.records import (
     Failed,
@@ -186,6 +187,11 @@ class Store:
         """The secret of this store from which fences are derived."""
         row = self._db.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()
         return bytes.fromhex(row[0])
+
+    @property
+    def batches(self) -> BatchBook:
+        """The requests that were handed in by the batch."""
+        return BatchBook(self._db, self.together)
 
     # -- runs --------------------------------------------------------------------------------------------------------
 

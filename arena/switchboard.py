@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from arena.models.seam import Generates, ModelStopped
+from arena.batch_book import BatchBook
+from arena.models.seam import AskedByTheBatch, Generates, ModelStopped
 from arena.purse import Purse
 from arena.store import Store
 from judge.types import Request, Response
@@ -65,13 +66,18 @@ class Switchboard:
         self._handed_over: set[str] = set()
         self._pumps: list[asyncio.Task[None]] = []
         self._closing = False
+        self._interrupted = False
 
     async def __aenter__(self) -> Self:
+        for name, line in self._lines.items():
+            if isinstance(line.backend, AskedByTheBatch):
+                line.backend.join(_Around(self, name))
         self._pumps = [asyncio.create_task(self._pump(name, line), name=name) for name, line in self._lines.items()]
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._closing = True
+        self._interrupted = kind is not None
         for queue in self._queues.values():
             while kind is not None and not queue.empty():
                 queue.get_nowait()
@@ -90,6 +96,20 @@ class Switchboard:
         for line in self._lines.values():
             with suppress(Exception):
                 await line.backend.close()
+
+    @property
+    def batches(self) -> BatchBook:
+        return self._store.batches
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the walk was broken off."""
+        return self._interrupted
+
+    def others_at_work(self, name: str) -> bool:
+        """Whether models that answer one by one, other than `name`, have something under way."""
+        models = {self._open[key][0].model for key in self._asked} - {name}
+        return any(not isinstance(self._lines[model].backend, AskedByTheBatch) for model in models)
 
     async def ask(self, request: Request) -> Response:
         """What the model answers, now or before. A failure is a response with an "error:<class>" status."""
@@ -207,3 +227,21 @@ class Switchboard:
         waiting = self._open.pop(key, None)
         if waiting is not None and not waiting[1].done():
             waiting[1].set_result(response)
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What one model sees of the run: see `seam.Surroundings`."""
+
+    board: Switchboard
+    model: str
+
+    @property
+    def book(self) -> BatchBook:
+        return self.board.batches
+
+    def more_may_come(self) -> bool:
+        return self.board.others_at_work(self.model)
+
+    def interrupted(self) -> bool:
+        return self.board.interrupted

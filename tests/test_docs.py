@@ -34,7 +34,7 @@ LOCAL = "http://127.0.0.1:8000/v1"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serve(plan={"serves": ["small-1", "large-1", "judge-1"]}) as running:
+    with serve(plan={"serves": ["small-1", "large-1", "judge-1"], "batch": {}}) as running:
         yield running
 
 

@@ -16,6 +16,7 @@ _COMMANDS = {
     "show": "Show one item of a run: answers, judge questions, replies and verdicts.",
     "rate": "Rate the models of a run again and print the table.",
     "report": "Write a run's report and tables again from the store.",
+    "batches": "Show the batches that still hold answers, or give one up.",
     "import": "Bring in judgments made elsewhere, as a run like any other.",
 }
 _MODULES = {"import": "import_", "list": "list_"}

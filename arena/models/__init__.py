@@ -23,6 +23,11 @@ def impediment(spec: ModelSpec) -> str | None:
         return server_impediment(spec)
     if not isinstance(spec, OpenAIModel):
         return None
+    if spec.batch_folder is not None:
+        from arena.models.folder_batch import folder_impediment
+
+        stop = folder_impediment(spec)
+        return None if stop is None else str(stop)
     from arena.models.openai import impediment as found
 
     key = os.environ.get(spec.api_key_env, "").strip()
@@ -43,6 +48,16 @@ def open_backend(spec: ModelSpec, endpoints: Endpoints | None = None, *, in_proc
             from arena.models.recorded import RecordedBackend
 
             return RecordedBackend(spec.abbr, spec.path, spec.format)
+        case OpenAIModel(batch=True, batch_folder=None):
+            from arena.models.batch import BatchBackend
+            from arena.models.openai_batch import ServerDesk
+
+            return BatchBackend(spec, ServerDesk(spec, os.environ.get(spec.api_key_env), endpoints))
+        case OpenAIModel(batch=True):
+            from arena.models.batch import BatchBackend
+            from arena.models.folder_batch import FolderDesk
+
+            return BatchBackend(spec, FolderDesk(spec))
         case OpenAIModel():
             from arena.models.openai import OpenAIBackend
 

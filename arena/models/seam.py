@@ -9,8 +9,9 @@ one stream, so that they share its batches. Concurrency, threads and batches hid
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from arena.batch_book import BatchBook
 from judge.types import Request, Response
 
 
@@ -31,4 +32,30 @@ class Generates(Protocol):
 
     async def close(self) -> None:
         """Frees connections, processes and memory."""
+        ...
+
+
+class Surroundings(Protocol):
+    """What a model that is asked by the batch must know of the run around it."""
+
+    @property
+    def book(self) -> BatchBook:
+        """Where batches are written down."""
+        ...
+
+    def more_may_come(self) -> bool:
+        """Whether models that answer one by one are at work, so that further requests may follow from their answers."""
+        ...
+
+    def interrupted(self) -> bool:
+        """Whether the run was stopped from outside: nothing new is to be bought."""
+        ...
+
+
+@runtime_checkable
+class AskedByTheBatch(Protocol):
+    """A model that writes, and takes its requests many at once."""
+
+    def join(self, surroundings: Surroundings) -> None:
+        """To be called once, before `generate`."""
         ...

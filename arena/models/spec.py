@@ -14,6 +14,7 @@ from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, fiel
 
 from arena.declared import Declared
 from arena.jsonl import BadFile, BadLine, parse
+from arena.models.batch_spec import BatchDeclaration
 from arena.models.declaration import ModelDeclaration, plain_json
 from arena.models.local_spec import HFModel as HFModel
 from arena.models.local_spec import LocalModel as LocalModel
@@ -47,7 +48,7 @@ def read_schema(path: str | Path) -> Any:
         raise ValueError(f"{path}: {error}") from None
 
 
-class OpenAIModel(ModelDeclaration):
+class OpenAIModel(BatchDeclaration):
     """A model behind any OpenAI-compatible server.
 
     Secrets stand in the environment, never in a declaration, which is stored, dumped and shown: the key in the variable that
@@ -161,6 +162,8 @@ class OpenAIModel(ModelDeclaration):
     def _fits_together(self) -> Self:
         if self.json_schema is not None and "response_format" in self.extra_body:
             raise ValueError("json_schema and a response_format in extra_body say different things: leave one out")
+        if self.batch and self.type == "base":
+            raise ValueError("plain completions (type: base) are asked one by one: leave batch out, or ask in chat")
         if self.images and self.type == "base":
             raise ValueError(
                 "plain completions (type: base) have no pictures: leave images out, or ask the model in chat"
@@ -169,7 +172,7 @@ class OpenAIModel(ModelDeclaration):
 
     @property
     def at_once(self) -> int:
-        return self.max_num_workers
+        return self.batch_size if self.batch else self.max_num_workers
 
     @property
     def takes_images(self) -> bool:
@@ -217,7 +220,8 @@ class OpenAIModel(ModelDeclaration):
                 **plain,
                 "backend": self.backend,
                 "model": self.model,
-                "base_url": self.base_url.rstrip("/"),
+                # A batch is answered by whom the server is; files in a folder by nobody that we know.
+                "base_url": "batch_folder" if self.batch_folder is not None else self.base_url.rstrip("/"),
                 "revision": self.revision,
                 "extra_body": self.extra_body,
                 "headers": sorted(headers),

@@ -71,6 +71,7 @@ class Plan:
     features: Sequence[str] = ()
     refuses: Sequence[str] = ()
     models: Mapping[str, Plan] = field(default_factory=dict)
+    batch: BatchPlan | None = None
 
     @staticmethod
     def of(raw: Mapping[str, Any]) -> Plan:
@@ -86,10 +87,61 @@ class Plan:
         if features - set(FEATURES):
             raise ValueError(f"a plan knows the features {list(FEATURES)}, not {sorted(features - set(FEATURES))}")
         models = {name: Plan.of({**raw, "models": {}, **own}) for name, own in raw.get("models", {}).items()}
-        return Plan(**{**raw, "models": models})
+        batch = None if raw.get("batch") is None else BatchPlan.of(raw["batch"])
+        return Plan(**{**raw, "models": models, "batch": batch})
 
     def model(self, name: str) -> Plan:
         return self.models.get(name, self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlan:
+    """The Batch API of a server that has one: what goes wrong there.
+
+    A batch takes `seconds`. The first `first` of them end as `ends` says, with `errors` where that is "failed", else with
+    only the share `done` of their lines answered; all others are completed. `lines` maps a fault of a result line (see
+    `LINE_FAULTS`) to its share of the lines, up to the `up_to`-th batch that the line's messages are in. `calls` lists, for
+    "upload", "create", "list", "look" and "content", what the first calls meet: a status code; "lost", which is done and then
+    has its connection reset; "silent", which is done and never answered; "mute", which is not done and never answered; "cut",
+    of which half is answered; "ok". `lacks` are the calls that the server does not have (404).
+    """
+
+    seconds: float = 0.0
+    ends: str = "completed"
+    first: int = 1_000_000
+    errors: Sequence[Mapping[str, Any]] = ()
+    done: float = 1.0
+    lines: Mapping[str, float] = field(default_factory=dict)
+    up_to: int = 1_000_000
+    calls: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    lacks: Sequence[str] = ()
+
+    @staticmethod
+    def of(raw: Mapping[str, Any]) -> BatchPlan:
+        """From JSON. Raises ValueError for a key, a fault or a call there is not."""
+        known = {f.name for f in fields(BatchPlan)}
+        unknown = set(raw) - known
+        unknown |= set(raw.get("lines", ())) - set(LINE_FAULTS)
+        unknown |= {*raw.get("calls", ()), *raw.get("lacks", ())} - set(BATCH_CALLS)
+        if unknown or raw.get("ends", "completed") not in ("completed", "failed", "expired", "cancelled"):
+            raise ValueError(f"a plan of batches knows no {sorted(unknown) or raw['ends']}")
+        return BatchPlan(**raw)
+
+
+LINE_FAULTS = (
+    "missing",
+    "duplicate",
+    "twice",
+    "garbage",
+    "cut",
+    "error400",
+    "error500",
+    "no_response",
+    "empty_choices",
+)
+"""No line; the same line twice; two lines that differ; no JSON; half a line; the API's own errors; an error beside no
+response; a 200 without an answer."""
+BATCH_CALLS = ("upload", "create", "list", "look", "content")
 
 
 def fault_of(plan: Plan, model: str, messages: Messages, attempt: int) -> str | None:
@@ -377,6 +429,10 @@ class _State:
     connections: int = 0
     window_began: float = float("-inf")
     window_count: int = 0
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: dict[str, _Batch] = field(default_factory=dict)
+    batch_calls: Counter[str] = field(default_factory=Counter)
+    batched: Counter[str] = field(default_factory=Counter)
 
     def enter_ledger(self, model: str, body: bytes, messages: Messages, fault: str | None) -> None:
         """One write of one line: a killed server leaves whole lines."""
@@ -402,6 +458,8 @@ class _State:
             "faults": self.faults,
             "peak": self.peak,
             "connections": self.connections,
+            "batches": len(self.batches),
+            "batch_calls": self.batch_calls,
         }
 
 
@@ -415,7 +473,7 @@ async def _connection(state: _State, reader: asyncio.StreamReader, writer: async
             pairs = (line.partition(":") for line in lines if line)
             headers = {name.lower(): value.strip() for name, _, value in pairs}
             body = await reader.readexactly(int(headers.get("content-length", "0")))
-            await _respond(state, reader, writer, method, path.partition("?")[0], headers, body)
+            await _respond(state, reader, writer, method, path, headers, body)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ValueError):
         pass  # the client left, or spoke no HTTP
     finally:
@@ -431,6 +489,9 @@ async def _respond(
     headers: Mapping[str, str],
     body: bytes,
 ) -> None:
+    path, _, query = path.partition("?")
+    if state.plan.batch is not None and path.startswith(("/v1/files", "/v1/batches")):
+        return await _batch_call(state, state.plan.batch, writer, method, path, query, headers, body)
     if (method, path) == ("GET", "/stats"):
         return await _send(writer, _json(200, state.stats()))
     if (method, path) == ("GET", "/v1/models"):
@@ -504,6 +565,181 @@ async def _complete(
         writer.close()
         return None
     return await _send(writer, answer)
+
+
+# -- the Batch API ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Batch:
+    number: int
+    file: str
+    lines: list[dict[str, Any]]
+    metadata: Mapping[str, str]
+    begun: float
+    ends: str
+    results: dict[str, str] = field(default_factory=dict)
+
+
+async def _batch_call(
+    state: _State,
+    plan: BatchPlan,
+    writer: asyncio.StreamWriter,
+    method: str,
+    path: str,
+    query: str,
+    headers: Mapping[str, str],
+    body: bytes,
+) -> None:
+    parts = path.removeprefix("/v1/").split("/")
+    call = {
+        ("POST", "files", 1): "upload",
+        ("GET", "files", 3): "content",
+        ("POST", "batches", 1): "create",
+        ("GET", "batches", 1): "list",
+        ("GET", "batches", 2): "look",
+        ("POST", "batches", 3): "cancel",
+    }.get((method, parts[0], len(parts)))
+    if call is None or call in plan.lacks:
+        return await _send(writer, _error(404, f"Unknown request URL: {method} {path}"))
+    key = headers.get("authorization", "").removeprefix("Bearer ")
+    if state.plan.key and key != state.plan.key:
+        return await _send(writer, _error(401, f"Incorrect API key provided: {key}.", "invalid_api_key"))
+    met = plan.calls.get(call, ())[state.batch_calls[call] :][:1]
+    state.batch_calls[call] += 1
+    if met and met[0] == "mute":
+        await asyncio.sleep(3600)
+    if met and met[0].isdigit():
+        return await _send(writer, _error(int(met[0]), f"the server is unwell at {path}", None, ("Retry-After", "0")))
+    answer = _batch_reply(state, plan, call, parts, query, body)
+    if met and met[0] == "silent":
+        await asyncio.sleep(3600)
+    if met and met[0] == "lost":
+        return _reset(writer)
+    if met and met[0] == "cut":
+        whole = _bytes(answer)
+        writer.write(whole[: len(whole) - len(answer.body) // 2])
+        await writer.drain()
+        return writer.close()
+    return await _send(writer, answer)
+
+
+def _batch_reply(state: _State, plan: BatchPlan, call: str, parts: list[str], query: str, body: bytes) -> Reply:
+    if call == "upload":
+        content = body[body.index(b"filename=") :].partition(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0]
+        file = f"file-{len(state.files) + 1}"
+        state.files[file] = content
+        return _json(200, {"id": file, "object": "file", "purpose": "batch", "bytes": len(content)})
+    if call == "content":
+        found = state.files.get(parts[1])
+        return _error(404, f"No such File object: {parts[1]}") if found is None else Reply(200, found)
+    if call == "create":
+        return _create_batch(state, plan, json.loads(body))
+    if call == "list":
+        asked = dict(pair.partition("=")[::2] for pair in query.split("&"))
+        newest = sorted(state.batches, key=lambda name: -state.batches[name].number)
+        rest = newest[newest.index(asked["after"]) + 1 :] if "after" in asked else newest
+        page = rest[: int(asked.get("limit", "20"))]
+        data = [_shown(plan, name, state.batches[name]) for name in page]
+        return _json(200, {"object": "list", "data": data, "has_more": len(page) < len(rest)})
+    batch = state.batches.get(parts[1])
+    if batch is None:
+        return _error(404, f"No batch found with id '{parts[1]}'.")
+    if call == "cancel":
+        batch.ends, batch.begun = "cancelled", float("-inf")
+    return _json(200, _shown(plan, parts[1], batch))
+
+
+def _create_batch(state: _State, plan: BatchPlan, asked: Mapping[str, Any]) -> Reply:
+    content = state.files.get(asked["input_file_id"])
+    if content is None:
+        return _error(400, f"Invalid file id {asked['input_file_id']}")
+    number = len(state.batches) + 1
+    name = f"batch_{number}"
+    lines = [json.loads(line) for line in content.decode().split("\n") if line]
+    ends = plan.ends if number <= plan.first else "completed"
+    batch = _Batch(number, asked["input_file_id"], lines, asked.get("metadata") or {}, time.monotonic(), ends)
+    state.batches[name] = batch
+    if ends != "failed":
+        written = _results(state, plan, batch)
+        for kind, results in written.items():
+            if results:
+                batch.results[kind] = f"file-{name}-{kind}"
+                state.files[batch.results[kind]] = b"".join(results)
+    return _json(200, _shown(plan, name, batch))
+
+
+def _results(state: _State, plan: BatchPlan, batch: _Batch) -> dict[str, list[bytes]]:
+    """The lines of the output and the error file, the last request first, and the ledger's entries."""
+    written: dict[str, list[bytes]] = {"output": [], "error": []}
+    cut_short = batch.ends in ("expired", "cancelled")
+    for position, line in enumerate(reversed(batch.lines), 1):
+        body, key = line["body"], line["custom_id"]
+        model, messages = body["model"], body["messages"]
+        state.batched[hash_of([model, messages])] += 1
+        result: dict[str, Any] = {"id": f"batch_req_{position}", "custom_id": key, "response": None, "error": None}
+        if cut_short and position > plan.done * len(batch.lines):
+            if batch.ends == "expired":
+                error = {"code": "batch_expired", "message": "not executed before the completion window expired"}
+                written["error"].append(json.dumps({**result, "error": error}).encode() + b"\n")
+            continue
+        fault = _line_fault(plan, model, messages, state.batched[hash_of([model, messages])])
+        state.faults.update([fault] if fault else [])
+        refusal = _refusal(state, state.plan.model(model), model, state.plan.key)
+        if refusal is not None or fault in ("error400", "error500"):
+            answer = refusal or _error(int(str(fault)[-3:]), "the request was refused", "some_code")
+            response = {"status_code": answer.status, "request_id": "r", "body": json.loads(answer.body)}
+            written["error"].append(json.dumps({**result, "response": response}).encode() + b"\n")
+            continue
+        if fault == "no_response":
+            error = {"code": "server_error", "message": "the request could not be done"}
+            written["error"].append(json.dumps({**result, "error": error}).encode() + b"\n")
+            continue
+        state.enter_ledger(model, json.dumps(body).encode(), messages, fault)
+        done = completion(model, messages)
+        if fault == "empty_choices":
+            done["choices"] = []
+        result["response"] = {"status_code": 200, "request_id": f"req_{position}", "body": done}
+        whole = json.dumps(result).encode() + b"\n"
+        other = {**result, "response": {**result["response"], "body": completion(model, [*messages, {"content": "x"}])}}
+        written["output"] += {
+            "missing": [],
+            "duplicate": [whole, whole],
+            "twice": [whole, json.dumps(other).encode() + b"\n"],
+            "garbage": [b"\x00\xff no JSON\n"],
+            "cut": [whole[: len(whole) // 2] + b"\n"],
+        }.get(str(fault), [whole])
+    return written
+
+
+def _line_fault(plan: BatchPlan, model: str, messages: Messages, attempt: int) -> str | None:
+    draw = _unit("line", model, hash_of(messages), attempt)
+    for name, rate in plan.lines.items():
+        if attempt <= plan.up_to and draw < rate:
+            return name
+        draw -= rate
+    return None
+
+
+def _shown(plan: BatchPlan, name: str, batch: _Batch) -> dict[str, Any]:
+    passed = time.monotonic() - batch.begun
+    over = passed >= plan.seconds
+    status = batch.ends if over else "validating" if passed < plan.seconds / 5 else "in_progress"
+    share = 1.0 if over else passed / plan.seconds
+    return {
+        "id": name,
+        "object": "batch",
+        "endpoint": "/v1/chat/completions",
+        "errors": {"object": "list", "data": list(plan.errors)} if over and batch.ends == "failed" else None,
+        "input_file_id": batch.file,
+        "completion_window": "24h",
+        "status": status,
+        "output_file_id": batch.results.get("output") if over else None,
+        "error_file_id": batch.results.get("error") if over else None,
+        "created_at": int(time.time()),
+        "request_counts": {"total": len(batch.lines), "completed": int(share * len(batch.lines)), "failed": 0},
+        "metadata": batch.metadata,
+    }
 
 
 def _refusal(state: _State, plan: Plan, model: str, key: str) -> Reply | None:
