@@ -9,6 +9,7 @@ from pathlib import Path
 
 from arena.execution.gpus import Need, visible_gpus
 from arena.execution.local import need_of
+from arena.models.adapters import misfit
 from arena.models.installed import fields_of
 from arena.models.local_spec import HFModel, LocalModel
 from arena.models.served_spec import ServedModel
@@ -32,6 +33,10 @@ def impediment(spec: LocalModel) -> str | None:
     folder = Path(spec.path)
     if folder.is_dir() and not (folder / "config.json").is_file():
         return f"model {spec.abbr!r}: {folder} holds no config.json: name the folder that save_pretrained wrote"
+    if isinstance(spec, HFModel) and spec.peft_path is not None and folder.is_dir() and Path(spec.peft_path).is_dir():
+        reason = misfit(folder, Path(spec.peft_path))
+        if reason is not None:
+            return f"model {spec.abbr!r}: {reason}"
     own = isinstance(spec, HFModel) and spec.meta_template is not None
     if spec.type == "chat" and not own and _has_no_template(spec):
         return no_template(spec.abbr, _template_key(spec))

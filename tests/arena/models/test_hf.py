@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from arena.images import read_image
+from arena.models.adapters import misfit
 from arena.models.local import LocalBackend
 from arena.models.seam import ModelStopped
 from arena.models.spec import HFModel
@@ -589,6 +590,24 @@ class TestLoading:
         said = self.stop(declared(chat, peft_path=str(tmp_path / "adapter")))
         assert "adapter" in said
         assert "trained for" in said
+
+    def test_an_adapter_that_does_not_fit_ends_a_run_before_anything_is_written(
+        self, chat: Path, tmp_path: Path
+    ) -> None:
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM
+
+        wide = make_model(tmp_path / "wide", hidden=128)
+        config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
+        get_peft_model(AutoModelForCausalLM.from_pretrained(wide), config).save_pretrained(tmp_path / "adapter")
+        (tmp_path / "empty").mkdir()
+        flags = ["--datasets", "quickstart_exact", "--limit", "1", "-w", "w"]
+        for adapter, told in (("adapter", "name the model it was trained for"), ("empty", "no adapter_config.json")):
+            done = arena("run", "--hf-path", chat, "--peft-path", adapter, *flags, cwd=tmp_path)
+            assert done.returncode == 2
+            assert told in done.stderr
+            assert not (tmp_path / "w").exists()
+        assert misfit(wide, tmp_path / "adapter") is None
 
     def test_an_adapter_that_fits_changes_the_answers(self, chat: Path, tmp_path: Path) -> None:
         from peft import LoraConfig, get_peft_model
