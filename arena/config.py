@@ -88,6 +88,7 @@ class RunConfig(Declared):
     rating: RatingSpec = RatingSpec()
     seed: NonNegativeInt = 0
     limit: PositiveInt | None = Field(default=None, description="only the first so many items of each dataset")
+    num_samples: PositiveInt | None = Field(default=None, description="how often each item is asked, in every dataset")
     data_dir: Path = Path("data")
     max_num_workers: PositiveInt | None = Field(
         default=None, description="most requests under way at once, for every model"
@@ -252,8 +253,16 @@ def _limited(config: RunConfig) -> RunConfig:
         pairs = (JudgingSpec(kind="pairwise"),) if len(config.models) > 1 else ()
         judging = (*pairs, JudgingSpec(kind="grade"))
     judging = tuple(j if j.name else j.model_copy(update={"name": j.kind}) for j in judging)
+    datasets = config.datasets
+    if config.num_samples is not None:
+        datasets = tuple(d.model_copy(update={"num_samples": config.num_samples}) for d in datasets)
     return config.model_copy(
-        update={"models": changed(config.models), "judges": changed(config.judges), "judging": judging}
+        update={
+            "datasets": datasets,
+            "models": changed(config.models),
+            "judges": changed(config.judges),
+            "judging": judging,
+        }
     )
 
 

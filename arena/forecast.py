@@ -136,19 +136,20 @@ def _role(request: Request) -> str:
 
 
 def _walk_item(plan: Plan, item: Item, book: _Book) -> None:
-    answers = {asker.name: _collect(asker, item, plan, book) for asker in plan.candidates}
-    for docket in plan.dockets:
-        if item.dataset in docket.datasets and docket.judge.questions_per_case:
-            for sides in docket.sides:
-                _hear(docket, item, [answers[model] for model in sides], book)
+    for sample in range(plan.asking[item.dataset].samples):
+        answers = {asker.name: _collect(asker, item, sample, plan, book) for asker in plan.candidates}
+        for docket in plan.dockets:
+            if item.dataset in docket.datasets and docket.judge.questions_per_case:
+                for sides in docket.sides:
+                    _hear(docket, item, sample, [answers[model] for model in sides], book)
 
 
-def _collect(asker: Asker, item: Item, plan: Plan, book: _Book) -> tuple[Answer, bool]:
+def _collect(asker: Asker, item: Item, sample: int, plan: Plan, book: _Book) -> tuple[Answer, bool]:
     """The answer, and whether all of it is there."""
     asking = plan.asking[item.dataset]
     exchanges: tuple[Exchange, ...] = ()
     certain = True
-    while (request := next_request(asker, item, exchanges, asking.prompts, asking.max_tokens)) is not None:
+    while (request := next_request(asker, item, exchanges, asking.prompts, asking.max_tokens, sample)) is not None:
         response = book.ask(request, certain=certain)
         certain = certain and response is not None
         exchanges = (*exchanges, Exchange(request, response or _stand_in(request, book)))
@@ -159,8 +160,8 @@ def _stand_in(request: Request, book: _Book) -> Response:
     return Response(key=request.key, status="ok", text="word" * book.expected_output(request))
 
 
-def _hear(docket: Docket, item: Item, answers: Sequence[tuple[Answer, bool]], book: _Book) -> None:
-    case = Case(item, tuple(answer for answer, _ in answers))
+def _hear(docket: Docket, item: Item, sample: int, answers: Sequence[tuple[Answer, bool]], book: _Book) -> None:
+    case = Case(item, tuple(answer for answer, _ in answers), sample)
     certain = all(there for _, there in answers)
     if not_judgeable(case, docket.judge) is not None:
         return

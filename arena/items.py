@@ -50,6 +50,7 @@ class DatasetSpec(Declared):
         default=None, description="question prompt; without one the item's turns are sent as they are"
     )
     max_out_len: PositiveInt | None = None
+    num_samples: PositiveInt = Field(default=1, description="how often each item is asked")
     source: str = Field(default="", description="where the items can be had, if they are not shipped")
     license: str = ""
     root: Path = Field(default=Path(), description="folder of the declaration (set by the catalogue)")

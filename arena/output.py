@@ -49,11 +49,11 @@ def gather(store: Store, run: Run, items: list[Item] | None = None) -> Evidence:
     """A run's judgments and what is needed to turn them into numbers. What it planned and never reached is left out, as such."""
     items = store.items(run.run) if items is None else items
     judgments, left_out = store.judgments(run.run), store.left_out(run.run)
-    planned = run.provenance.get("planned", [])
+    planned, samples = run.provenance.get("planned", []), run.provenance.get("samples", {})
     return Evidence(
         models=tuple(model["abbr"] for model in run.config.get("models", [])),
         judgments=tuple(judgments),
-        left_out=(*left_out, *_not_reached(planned, items, judgments, left_out)),
+        left_out=(*left_out, *_not_reached(planned, items, judgments, left_out, samples)),
         categories=tuple(dict.fromkeys(item.category for item in items if item.category)),
         datasets=tuple(dict.fromkeys(item.dataset for item in items)),
         scales={docket["judging"]: (docket["scale"][0], docket["scale"][1]) for docket in planned if docket["scale"]},
@@ -61,6 +61,7 @@ def gather(store: Store, run: Run, items: list[Item] | None = None) -> Evidence:
         rating=RatingSpec.model_validate(run.config.get("rating", {})),
         seed=run.config.get("seed", 0),
         order_known=run.provenance.get("order_known", True),
+        samples=samples,
     )
 
 
@@ -69,6 +70,7 @@ def _not_reached(
     items: Sequence[Item],
     judgments: Sequence[Judgment],
     left_out: Sequence[LeftOutCase],
+    samples: Mapping[str, int],
 ) -> Iterator[LeftOutCase]:
     """The judgments that a killed or interrupted run never came to."""
     heard: Counter[tuple[str, ...]] = Counter()
@@ -82,7 +84,8 @@ def _not_reached(
             if item.dataset not in docket["datasets"]:
                 continue
             for models in docket["sides"]:
-                lacking = docket["judgments"] - heard[judging, judge, item.dataset, item.id, *sorted(models)]
+                wanted = docket["judgments"] * samples.get(item.dataset, 1)
+                lacking = wanted - heard[judging, judge, item.dataset, item.id, *sorted(models)]
                 if lacking > 0:
                     yield LeftOutCase(
                         judging=judging,
@@ -107,22 +110,24 @@ def replace_text(path: Path, text: str) -> None:
 def _write_predictions(store: Store, run: Run, folder: Path, items: list[Item], evidence: Evidence) -> None:
     """`predictions/<model>/<dataset>.json` with origin_prompt, prediction, gold; `results/<model>/<dataset>.json` with scores."""
     position = {(item.dataset, item.id): (number, item) for number, item in enumerate(items)}
-    answers: dict[tuple[str, str], dict[int, list[Exchange]]] = {}
+    answers: dict[tuple[str, str], dict[tuple[int, int], list[Exchange]]] = {}
     for exchange in store.exchanges(run.run, role="answer"):
         where = exchange.request.address
         place = position.get((where.dataset, where.item))
         if place is not None:
             mine = answers.setdefault((exchange.request.model, where.dataset), {})
-            mine.setdefault(place[0], []).append(exchange)
+            mine.setdefault((place[0], exchange.request.sample), []).append(exchange)
     read: dict[tuple[str, str, str], list[Judgment]] = {}
     for judgment in evidence.judgments:
         for model in judgment.models:
             read.setdefault((model, judgment.dataset, judgment.item), []).append(judgment)
     for (model, dataset), by_item in answers.items():
-        predictions = {
-            str(index): _prediction(items[number], by_item[number], read.get((model, dataset, items[number].id), []))
-            for index, number in enumerate(sorted(by_item))
-        }
+        several = evidence.samples.get(dataset, 1) > 1
+        predictions = {}
+        for index, (number, sample) in enumerate(sorted(by_item)):
+            mine_read = [j for j in read.get((model, dataset, items[number].id), []) if j.sample == sample]
+            written = _prediction(items[number], by_item[number, sample], mine_read)
+            predictions[str(index)] = {**written, "sample": sample} if several else written
         _write_json(folder / "predictions" / safe_name(model) / f"{safe_name(dataset)}.json", predictions)
     scores = score_rows(evidence)
     for model in evidence.models:

@@ -53,7 +53,9 @@ def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence
     table = standings(evidence)
     missing = sum(max(case.questions, 1) for case in evidence.left_out if case.reason in INCOMPLETE)
     unreached = (
-        _unreached_turns(items, replies, failures, evidence.models) if "planned" in run.provenance else Counter()
+        _unreached_turns(items, replies, failures, evidence.models, evidence.samples)
+        if "planned" in run.provenance
+        else Counter()
     )
     leaders = _leaderboard(evidence, table)
     return Page(
@@ -327,24 +329,33 @@ def _scores(evidence: Evidence) -> list[ScoreRow]:
 
 
 def _unreached_turns(
-    items: Sequence[Item], replies: Sequence[Reply], failures: Sequence[Failed], models: Sequence[str]
+    items: Sequence[Item],
+    replies: Sequence[Reply],
+    failures: Sequence[Failed],
+    models: Sequence[str],
+    samples: Mapping[str, int],
 ) -> Counter[str]:
     """How many answers of each candidate a run never came to ask for. A dialogue that broke off was not cut short by the run."""
-    last: dict[tuple[str, str, str], tuple[int, bool]] = {}
+    last: dict[tuple[str, str, str], dict[int, tuple[int, bool]]] = defaultdict(dict)
     for reply in replies:
         where = reply.address
         if where.role == "answer":
-            place = (reply.model, where.dataset, where.item)
+            mine = last[reply.model, where.dataset, where.item]
             going_on = reply.response.status in JUDGEABLE
-            last[place] = max(last.get(place, (0, going_on)), (where.turn + 1, going_on))
-    broken = {(f.model, f.address.dataset, f.address.item) for f in failures if f.address.role == "answer"}
+            mine[reply.sample] = max(mine.get(reply.sample, (0, going_on)), (where.turn + 1, going_on))
+    broken: dict[tuple[str, str, str], Counter[int]] = defaultdict(Counter)
+    for failure in failures:
+        if failure.address.role == "answer":
+            broken[failure.model, failure.address.dataset, failure.address.item][failure.address.turn] += 1
     unreached: Counter[str] = Counter()
     for model in models:
         for item in items:
             place = (model, item.dataset, item.id)
-            turns, going_on = last.get(place, (0, True))
-            if going_on and place not in broken and turns < len(item.turns):
-                unreached[model] += len(item.turns) - turns
+            met = last.get(place, {})
+            never = samples.get(item.dataset, 1) - len(met)
+            stopped = Counter({0: max(never, 0)}) + Counter(turns for turns, going_on in met.values() if going_on)
+            for turns, count in (stopped - broken.get(place, Counter())).items():
+                unreached[model] += (len(item.turns) - turns) * count
     return unreached
 
 
@@ -357,7 +368,7 @@ def _left_out(
 ) -> list[LeftOut]:
     """Everything that is not in a number as it was asked for, by stage, who and reason."""
     rows = []
-    turns = sum(len(item.turns) for item in items)
+    turns = sum(len(item.turns) * evidence.samples.get(item.dataset, 1) for item in items)
     answers = Counter(dict.fromkeys(evidence.models, turns))
     odd = Counter(
         (reply.model, reply.response.status)
@@ -427,9 +438,9 @@ def _spent(model: str, role: str, group: Sequence[Reply], failures: int) -> Spen
 
 @dataclass(slots=True)
 class _Found:
-    """What belongs to one item: each candidate's responses by turn, and the judgments."""
+    """What belongs to one item: each candidate's responses, by sample and turn, and the judgments."""
 
-    answers: dict[str, list[Response]]
+    answers: dict[str, dict[int, list[Response]]]
     judgments: list[Judgment]
 
 
@@ -441,13 +452,15 @@ def _items(items: Sequence[Item], replies: Sequence[Reply], evidence: Evidence) 
         if where.role != "answer":
             words[reply.response.key] = reply.response.text
         elif (where.dataset, where.item) in found:
-            found[where.dataset, where.item].answers.setdefault(reply.model, []).append(reply.response)
+            found[where.dataset, where.item].answers.setdefault(reply.model, {}).setdefault(reply.sample, []).append(
+                reply.response
+            )
     for judgment in evidence.judgments:
         if (judgment.dataset, judgment.item) in found:
             found[judgment.dataset, judgment.item].judgments.append(judgment)
     pictures = _pictures(items)
     return [
-        _item(item, found[item.dataset, item.id], words, evidence.models, images)
+        _item(item, found[item.dataset, item.id], words, evidence, images)
         for item, images in zip(items, pictures, strict=True)
     ]
 
@@ -473,29 +486,35 @@ def _pictures(items: Sequence[Item]) -> list[tuple[ImageView, ...]]:
 
 
 def _item(
-    item: Item, found: _Found, words: Mapping[str, str], models: Sequence[str], images: tuple[ImageView, ...]
+    item: Item, found: _Found, words: Mapping[str, str], evidence: Evidence, images: tuple[ImageView, ...]
 ) -> ItemView:
-    order = {model: at for at, model in enumerate(models)}
+    order = {model: at for at, model in enumerate(evidence.models)}
+    several = evidence.samples.get(item.dataset, 1) > 1
 
-    def place(judgment: Judgment) -> tuple[str, str, list[int], bool]:
+    def place(judgment: Judgment) -> tuple[str, str, int, list[int], bool]:
         upright = judgment.models[::-1] if judgment.swapped else judgment.models
-        return judgment.judging, judgment.judge, [order.get(model, len(order)) for model in upright], judgment.swapped
+        ranked = [order.get(model, len(order)) for model in upright]
+        return judgment.judging, judgment.judge, judgment.sample, ranked, judgment.swapped
+
+    def named(name: str, sample: int) -> str:
+        return f"{name}, sample {sample + 1}" if several else name
 
     judgments = sorted(found.judgments, key=place)
     decided = verdicts(judgments)
     references = item.reference or (None,) * len(item.turns)
     answers = []
-    for model in (model for model in models if model in found.answers):
-        responses = found.answers[model]
-        grades = [v.score for v in decided if v.kind == "grade" and v.models == (model,) and v.score is not None]
-        exact = [j for j in judgments if j.kind == "exact" and j.models == (model,)]
+    told = [(model, *one) for model in order for one in sorted(found.answers.get(model, {}).items())]
+    for model, sample, responses in told:
+        mine = [v for v in decided if v.models == (model,) and v.sample == sample]
+        grades = [v.score for v in mine if v.kind == "grade" and v.score is not None]
+        exact = [v.score for v in mine if v.kind == "exact"]
         answers.append(
             AnswerView(
-                model=model,
+                model=named(model, sample),
                 texts=tuple(response.text for response in responses),
                 status=next((response.status for response in responses if response.status != "ok"), "ok"),
                 grade=sum(grades) / len(grades) if grades else None,
-                correct=bool(exact[0].score) if exact and exact[0].score is not None else None,
+                correct=bool(exact[0]) if exact and exact[0] is not None else None,
             )
         )
     return ItemView(
@@ -505,7 +524,7 @@ def _item(
         language=item.language,
         turns=tuple(TurnView(turn, reference) for turn, reference in zip(item.turns, references, strict=True)),
         answers=tuple(answers),
-        judgments=tuple(_judgment(judgment, words) for judgment in judgments),
+        judgments=tuple(_judgment(j, named(j.judging, j.sample), words) for j in judgments),
         inconsistent=tuple((v.models[0], v.models[1]) for v in decided if v.consistent is False and len(v.models) == 2),
         gold=" | ".join(item.gold) or None,
         choices=tuple((choice.label, choice.text) for choice in item.choices),
@@ -513,12 +532,12 @@ def _item(
     )
 
 
-def _judgment(judgment: Judgment, words: Mapping[str, str]) -> JudgmentView:
+def _judgment(judgment: Judgment, judging: str, words: Mapping[str, str]) -> JudgmentView:
     reply = "" if judgment.kind == "exact" else words.get(judgment.key, "")
     if judgment.kind == "exact" and judgment.choice is not None:
         reply = f"read as: {judgment.choice}"
     word = outcome(judgment) if judgment.unreadable is None else "unreadable"
-    return JudgmentView(judgment.judge, judgment.judging, judgment.models, word, judgment.unreadable, reply)
+    return JudgmentView(judgment.judge, judging, judgment.models, word, judgment.unreadable, reply)
 
 
 def _provenance(run: Run, evidence: Evidence) -> list[Facts]:

@@ -24,6 +24,7 @@ class Asking:
 
     prompts: Mapping[str, Prompt] | None
     max_tokens: int | None
+    samples: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,9 @@ class Plan:
 
     def questions_of(self, model: str) -> int:
         """How many requests `model` will get if nothing fails, as candidate and as judge."""
-        turns = sum(len(item.turns) for item in self.items) if model in (c.name for c in self.candidates) else 0
-        return turns + sum(
-            len(docket.sides) * docket.judge.questions_per_case
+        own = self.items if model in (c.name for c in self.candidates) else ()
+        return sum(len(item.turns) * self.asking[item.dataset].samples for item in own) + sum(
+            len(docket.sides) * docket.judge.questions_per_case * self.asking[item.dataset].samples
             for item in self.items
             for docket in self.dockets
             if docket.judge.name == model and item.dataset in docket.datasets
@@ -72,29 +73,35 @@ async def walk(plan: Plan, board: Switchboard, store: Store) -> None:
 
 async def _walk_item(plan: Plan, item: Item, board: Switchboard, store: Store) -> None:
     async with asyncio.TaskGroup() as tasks:
-        answers = {
-            asker.name: tasks.create_task(_collect(asker, item, plan.asking[item.dataset], board))
-            for asker in plan.candidates
-        }
-        for docket in plan.dockets:
-            if item.dataset in docket.datasets:
-                for sides in docket.sides:
-                    tasks.create_task(
-                        _hear(docket.judge, item, [answers[model] for model in sides], plan.run, board, store)
-                    )
+        for sample in range(plan.asking[item.dataset].samples):
+            answers = {
+                asker.name: tasks.create_task(_collect(asker, item, sample, plan.asking[item.dataset], board))
+                for asker in plan.candidates
+            }
+            for docket in plan.dockets:
+                if item.dataset in docket.datasets:
+                    for sides in docket.sides:
+                        told = [answers[model] for model in sides]
+                        tasks.create_task(_hear(docket.judge, item, sample, told, plan.run, board, store))
 
 
-async def _collect(asker: Asker, item: Item, asking: Asking, board: Switchboard) -> Answer:
+async def _collect(asker: Asker, item: Item, sample: int, asking: Asking, board: Switchboard) -> Answer:
     exchanges: tuple[Exchange, ...] = ()
-    while (request := next_request(asker, item, exchanges, asking.prompts, asking.max_tokens)) is not None:
+    while (request := next_request(asker, item, exchanges, asking.prompts, asking.max_tokens, sample)) is not None:
         exchanges = (*exchanges, Exchange(request, await board.ask(request)))
     return Answer(asker.name, exchanges)
 
 
 async def _hear(
-    judge: Judge, item: Item, answers: Sequence[asyncio.Task[Answer]], run: str, board: Switchboard, store: Store
+    judge: Judge,
+    item: Item,
+    sample: int,
+    answers: Sequence[asyncio.Task[Answer]],
+    run: str,
+    board: Switchboard,
+    store: Store,
 ) -> None:
-    case = Case(item, tuple([await answer for answer in answers]))
+    case = Case(item, tuple([await answer for answer in answers]), sample)
     judgments: list[Judgment] = []
     missing: list[str] = []
     reason = not_judgeable(case, judge)

@@ -45,6 +45,7 @@ class Reply:
     address: Address
     response: Response
     bought: bool
+    sample: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ def read_exchange(row: sqlite3.Row) -> Exchange:
 
 
 def read_reply(row: sqlite3.Row) -> Reply:
-    return Reply(decode(row["asked_model"]), _address(row), read_response(row), bool(row["bought"]))
+    return Reply(decode(row["asked_model"]), _address(row), read_response(row), bool(row["bought"]), row["sample"])
 
 
 def read_failed(row: sqlite3.Row) -> Failed:

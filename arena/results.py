@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from arena.config import RatingSpec
 from arena.ratings import Battles, Leaderboard, Row, leaderboard, mean_interval, wilson, win_rates
@@ -32,6 +32,7 @@ class Evidence:
     rating: RatingSpec
     seed: int
     order_known: bool = True
+    samples: Mapping[str, int] = field(default_factory=dict)
 
     def only(self, *, category: str | None = None, dataset: str | None = None, judging: str | None = None) -> Evidence:
         """The part that concerns one category, dataset or judging."""
@@ -54,6 +55,7 @@ class Evidence:
             rating=self.rating,
             seed=self.seed,
             order_known=self.order_known,
+            samples=self.samples,
         )
 
 
@@ -176,7 +178,9 @@ def grade(evidence: Evidence, model: str) -> Estimate | None:
 
 
 def accuracy(evidence: Evidence, model: str) -> Estimate | None:
-    """The share of exact answers that are right, with Wilson's interval; unreadable ones are left out and bounded."""
+    """The share of exact answers that are right, with Wilson's interval; unreadable ones are left out and bounded. Of several
+    samples of an item, their mean counts.
+    """
     mine = [j for j in evidence.judgments if j.kind == "exact" and j.models == (model,)]
     lost = sum(max(c.questions, 1) for c in evidence.left_out if c.kind == "exact" and c.models == (model,))
     asked = len(mine) + lost
@@ -187,8 +191,14 @@ def accuracy(evidence: Evidence, model: str) -> Estimate | None:
     worst, best = right / asked, (right + asked - len(read)) / asked
     if not read:
         return Estimate(None, n_scored=0, n_asked=asked, worst=worst, best=best)
-    low, high = wilson(right, len(read), evidence.rating.confidence)
-    return _estimate(right / len(read), low, high, len(read), asked, worst, best)
+    by_item: dict[tuple[str, str], list[float]] = {}
+    for judgment in read:
+        by_item.setdefault((judgment.dataset, judgment.item), []).append(judgment.score or 0.0)
+    means = [sum(scores) / len(scores) for scores in by_item.values()]
+    mean = sum(means) / len(means)
+    # Samples of one item are not independent: as many observations as items, whose means vary no more than right and wrong do.
+    low, high = wilson(sum(means), len(means), evidence.rating.confidence)
+    return _estimate(mean, low, high, len(read), asked, worst, best)
 
 
 def judge_health(evidence: Evidence) -> list[JudgeHealth]:

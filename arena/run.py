@@ -139,6 +139,7 @@ def _prepared(
     everything = [load_items(spec, run_config.data_dir) for spec in run_config.datasets]
     items = [item for mine in everything for item in mine[: run_config.limit]]
     _check_images(run_config, items, mode)
+    _check_samples(run_config, announce)
     if buying:
         _check_access(run_config, mode)
         if problems := misfits(run_config, items, answers=mode in ("all", "infer"), judges=mode in ("all", "eval")):
@@ -323,6 +324,20 @@ def _match_recordings(
             announce(note)
 
 
+def _check_samples(run_config: RunConfig, announce: Callable[[str], None]) -> None:
+    """Tells of models whose samples will be equal. Raises ConfigError for answers of which there is one a question."""
+    if all(spec.num_samples == 1 for spec in run_config.datasets):
+        return
+    if recorded := [spec.abbr for spec in run_config.models if isinstance(spec, RecordedModel)]:
+        names = ", ".join(map(repr, recorded))
+        raise ConfigError(
+            [f"num_samples: of {names} there is one recorded answer to a question: leave one of them out"]
+        )
+    for spec in run_config.models:
+        if spec.temperature == 0:
+            announce(f"{spec.abbr} has temperature 0: the samples of an item will be the same, or nearly")
+
+
 def _check_images(run_config: RunConfig, items: Sequence[Item], mode: Mode) -> None:
     """Raises ConfigError where a question with pictures would be put to a model that takes none."""
     shown = {item.dataset for item in items if item.images}
@@ -389,7 +404,9 @@ def _plan(name: str, run_config: RunConfig, items: Sequence[Item], salt: bytes, 
         run=name,
         candidates=tuple(spec.asker() for spec in run_config.models),
         items=tuple(items),
-        asking={spec.name: Asking(_prompts(spec.prompt), spec.max_out_len) for spec in run_config.datasets},
+        asking={
+            spec.name: Asking(_prompts(spec.prompt), spec.max_out_len, spec.num_samples) for spec in run_config.datasets
+        },
         dockets=() if mode == "infer" else tuple(dockets(run_config, salt)),
         window=1 if one_by_one else max(64, 2 * workers),
     )
@@ -449,6 +466,7 @@ def provenance(run_config: RunConfig, plan: Plan) -> dict[str, Any]:
         "platform": platform.platform(),
         "prompts": prompts,
         "tasks": {spec.name: task_version(spec, plan.items) for spec in run_config.datasets},
+        "samples": {spec.name: spec.num_samples for spec in run_config.datasets},
         "planned": [_planned(docket) for docket in plan.dockets],
         "models": {spec.abbr: spec.fingerprint() for spec in (*run_config.models, *run_config.judges)},
         "seed": run_config.seed,

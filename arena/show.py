@@ -27,19 +27,21 @@ def describe(store: Store, run: Run, name: str, *, models: Sequence[str] = (), q
         judgments = [j for j in judgments if set(j.models) <= set(models)]
     parts = [visible_name(f"{item.dataset}/{item.id}   category {item.category or '-'}   run {run.run}")]
     parts += _question(item)
+    several = run.provenance.get("samples", {}).get(item.dataset, 1) > 1
+    mine.sort(key=lambda exchange: exchange.request.sample)
     for model in [m for m in sorted(known) if not models or m in models]:
         for exchange in mine:
             if exchange.request.address.role == "answer" and exchange.request.model == model:
-                title = _answer_title(exchange, len(item.turns))
+                title = _answer_title(exchange, len(item.turns), several)
                 parts.append(_headed(title, exchange.response.text))
                 if told := "\n".join(described(exchange.response.logprobs)):
                     parts.append(_headed(f"log-probabilities of the {title}", told))
     replies = {exchange.request.key: exchange for exchange in mine}
     for judgment in judgments:
-        parts += _judgment(judgment, replies.get(judgment.key), questions)
+        parts += _judgment(judgment, replies.get(judgment.key), questions, several)
     found = [verdict for verdict in verdicts(judgments) if verdict.kind != "exact"]
     if found:
-        parts.append(_headed("verdicts", "\n".join(_verdict(verdict) for verdict in found)))
+        parts.append(_headed("verdicts", "\n".join(_verdict(verdict, several) for verdict in found)))
     for failure in store.failures(run.run):
         if (failure.address.dataset, failure.address.item) == (item.dataset, item.id):
             title = f"missing: {failure.model} ({failure.address.role})"
@@ -82,15 +84,17 @@ def _question(item: Item) -> list[str]:
     return parts
 
 
-def _answer_title(exchange: Exchange, turns: int) -> str:
+def _answer_title(exchange: Exchange, turns: int, several: bool) -> str:
     turn = f", turn {exchange.request.address.turn + 1}" if turns > 1 else ""
+    turn = f", sample {exchange.request.sample + 1}{turn}" if several else turn
     status = "" if exchange.response.status == "ok" else f" [{exchange.response.status}]"
     return f"answer of {exchange.request.model}{turn}{status}"
 
 
-def _judgment(judgment: Judgment, exchange: Exchange | None, questions: bool) -> list[str]:
+def _judgment(judgment: Judgment, exchange: Exchange | None, questions: bool, several: bool) -> list[str]:
     shown = f"A = {judgment.models[0]}, B = {judgment.models[1]}" if len(judgment.models) > 1 else judgment.models[0]
-    title = f"{judgment.judging} by {judgment.judge}: {shown}: {outcome(judgment)}"
+    where = f", sample {judgment.sample + 1}" if several else ""
+    title = f"{judgment.judging} by {judgment.judge}{where}: {shown}: {outcome(judgment)}"
     if exchange is None or judgment.kind == "exact":
         return [_ruled(title)]
     asked = []
@@ -116,8 +120,9 @@ def _scored(kind: JudgingKind, score: float) -> str:
     return f"{score:g}"
 
 
-def _verdict(verdict: Verdict) -> str:
-    who = f"{verdict.judging} by {verdict.judge}: {' / '.join(verdict.models)}:"
+def _verdict(verdict: Verdict, several: bool) -> str:
+    where = f", sample {verdict.sample + 1}" if several else ""
+    who = f"{verdict.judging} by {verdict.judge}{where}: {' / '.join(verdict.models)}:"
     if verdict.preference is not None:
         agreement = {True: ", both orders agree", False: ", the orders disagree", None: ""}[verdict.consistent]
         read = f"{verdict.n_readable} of {verdict.n_asked} read{agreement}"

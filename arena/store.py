@@ -400,9 +400,9 @@ class Store:
         """What came back in a run, without the questions, which are most of a store's bytes."""
         rows = self._db.execute(
             "SELECT r.key, r.status, r.text, '' AS reasoning, r.finish_reason, NULL AS logprobs, r.input_tokens, "
-            f"r.output_tokens, r.cached_tokens, r.cost, r.latency_s, r.attempts, r.run = a.run AS bought, {_ASKED} "
-            "FROM asked a JOIN responses r ON r.key = a.key WHERE a.run = ? "
-            "ORDER BY a.dataset, a.item, a.role, a.models, a.model, a.turn",
+            f"r.output_tokens, r.cached_tokens, r.cost, r.latency_s, r.attempts, r.run = a.run AS bought, {_ASKED}, "
+            "json_extract(r.request, '$.sample') AS sample FROM asked a JOIN responses r ON r.key = a.key WHERE a.run = ? "
+            "ORDER BY a.dataset, a.item, a.role, a.models, a.model, sample, a.turn",
             (run,),
         )
         for row in rows:
@@ -488,7 +488,12 @@ class Store:
             for c in cases
         ]
         with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO left_out VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+            # Of several samples of an item more than one may be left out for the same reason.
+            self._db.executemany(
+                "INSERT INTO left_out VALUES (?,?,?,?,?,?,?,?,?,?,?) "
+                "ON CONFLICT DO UPDATE SET questions = max(questions, 1) + max(excluded.questions, 1)",
+                rows,
+            )
 
     def left_out(self, run: str) -> list[LeftOutCase]:
         """The cases of a run that have no judgment because something was missing."""

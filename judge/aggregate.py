@@ -29,6 +29,7 @@ class Verdict:
     consistent: bool | None
     n_readable: int
     n_asked: int
+    sample: int = 0
 
 
 def upright(judgment: Judgment) -> float | None:
@@ -40,12 +41,11 @@ def upright(judgment: Judgment) -> float | None:
 
 def verdicts(judgments: Iterable[Judgment]) -> list[Verdict]:
     """One verdict a case, judging and judge, in the order in which the cases first appear."""
-    cases: dict[tuple[str, ...], list[Judgment]] = {}
+    cases: dict[tuple[object, ...], list[Judgment]] = {}
     for judgment in judgments:
         models = judgment.models[::-1] if judgment.swapped else judgment.models
-        cases.setdefault((judgment.judging, judgment.judge, judgment.dataset, judgment.item, *models), []).append(
-            judgment
-        )
+        place = (judgment.judging, judgment.judge, judgment.dataset, judgment.item, judgment.sample, *models)
+        cases.setdefault(place, []).append(judgment)
     return [_verdict(group) for group in cases.values()]
 
 
@@ -66,6 +66,7 @@ def _verdict(group: list[Judgment]) -> Verdict:
         consistent=len({_side(p) for p in preferences}) == 1 if len(preferences) > 1 else None,
         n_readable=len(preferences) + len(scores),
         n_asked=len(group),
+        sample=first.sample,
     )
 
 

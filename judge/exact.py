@@ -72,7 +72,7 @@ class ExactJudge:
             score=score,
             unreadable=reading.unreadable,
             key=exchange.request.key,
-            sample=exchange.request.sample,
+            sample=case.sample,
         )
 
 

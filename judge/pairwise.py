@@ -84,7 +84,7 @@ class PairwiseJudge:
             preference=None if reading.value is None else _PREFERENCE[reading.value],
             unreadable=reading.unreadable,
             key=exchange.request.key,
-            sample=exchange.request.sample,
+            sample=case.sample,
         )
 
 

@@ -71,5 +71,5 @@ class GradeJudge:
             score=None if reading.value is None else float(reading.value),
             unreadable=reading.unreadable,
             key=exchange.request.key,
-            sample=exchange.request.sample,
+            sample=case.sample,
         )

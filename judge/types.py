@@ -206,7 +206,7 @@ class Asker:
         schema: str = "",
     ) -> Request:
         """A request to this model; `max_tokens` is used where the model's own sampling sets no limit, `schema` comes before the
-        one that binds all of its replies.
+        one that binds all of its replies. Each `sample` of the same question is a request of its own, with its own seed.
         """
         sampling = self.sampling
         if sampling.max_tokens is None and max_tokens is not None:
@@ -219,6 +219,8 @@ class Asker:
             identity = digest([self.fingerprint, where])
         # A judge prompt brings its own system message; the declared one is for models that are asked without.
         own = messages[0].role == "system" if messages else False
+        if sample and sampling.seed is not None:
+            sampling = replace(sampling, seed=sampling.seed + sample)
         system = () if own or not self.system else (Message("system", self.system),)
         return Request(
             model=self.name,
@@ -302,10 +304,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An item with the answer(s) to be judged: one for a grade, two (A and B as shown) for a battle."""
+    """An item with the answer(s) to be judged: one for a grade, two (A and B as shown) for a battle; of several samples, the
+    answers of this one.
+    """
 
     item: Item
     answers: tuple[Answer, ...]
+    sample: int = 0
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -313,7 +318,7 @@ class Case:
 
     def swap(self) -> Case:
         """The same case with A and B exchanged."""
-        return Case(self.item, self.answers[::-1])
+        return replace(self, answers=self.answers[::-1])
 
 
 UNREADABLE = (

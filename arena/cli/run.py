@@ -25,6 +25,7 @@ from arena.cli.options import WORK_DIR, SeveralValues, told
 @click.option(
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where datasets that are not shipped lie."
 )
+@click.option("--num-samples", type=click.IntRange(min=1), help="How often each item is asked, in every dataset.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many items of each dataset.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of everything drawn.")
 @WORK_DIR
@@ -79,6 +80,7 @@ def command(
     base_url: str | None,
     api_key_env: str | None,
     data_dir: Path | None,
+    num_samples: int | None,
     limit: int | None,
     seed: int | None,
     work_dir: Path,
@@ -129,6 +131,7 @@ def command(
     settings = {
         "data_dir": data_dir,
         "limit": limit,
+        "num_samples": num_samples,
         "seed": seed,
         "max_num_workers": max_num_workers,
         "max_workers_per_gpu": max_workers_per_gpu,

@@ -14,6 +14,7 @@ def next_request(
     done: Sequence[Exchange],
     prompts: Mapping[str, Prompt] | None = None,
     max_tokens: int | None = None,
+    sample: int = 0,
 ) -> Request | None:
     """The request for the next turn, or None when the dialogue is over (or broke off: a failed turn has no next).
 
@@ -41,4 +42,4 @@ def next_request(
     if not done:
         messages = illustrated(messages, item)
     address = Address(item.dataset, item.id, "answer", (asker.name,), turn)
-    return asker.request(messages, address, prompt=prompt_hash, max_tokens=max_tokens)
+    return asker.request(messages, address, prompt=prompt_hash, max_tokens=max_tokens, sample=sample)
