@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,29 @@ class TestTheDeclaration:
             declared(program, engine="lmdeploy", dtype="float32")
         with pytest.raises(ValidationError, match="leave it out"):
             declared(program, engine="lmdeploy", args={"enable_prefix_caching": False})
+
+    @pytest.mark.lmdeploy
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.skipif(find_spec("lmdeploy") is None, reason="not installed: lmdeploy (see .ci/run)")
+    def test_lmdeploy_reads_its_command_line_as_it_is_meant(self, program: Path) -> None:
+        from lmdeploy.cli.cli import CLI
+        from lmdeploy.cli.serve import SubCliServe
+
+        args = {
+            "backend": "pytorch",
+            "tp": 2,
+            "session_len": 4096,
+            "enable_prefix_caching": True,
+            "trust_remote_code": True,
+        }
+        spec = declared(program, engine="lmdeploy", dtype="bfloat16", args=args)
+        words = command(spec, 8123)
+        assert words[:3] == [str(program), "-m", "lmdeploy"]
+        SubCliServe.add_parsers()
+        read = vars(CLI.parser.parse_args(words[3:]))
+        assert {name: read[name] for name in args} == args
+        own = ("model_path", "model_name", "server_name", "server_port", "dtype", "revision")
+        assert [read[name] for name in own] == [spec.path, "tiny", "127.0.0.1", 8123, "bfloat16", None]
 
     def test_memory_and_ports_change_no_key(self, program: Path) -> None:
         plain = declared(program).fingerprint()
