@@ -27,7 +27,7 @@ from vllm import SamplingParams  # noqa: E402
 from vllm.engine.arg_utils import EngineArgs  # noqa: E402
 from vllm.inputs.engine import tokens_input  # noqa: E402
 from vllm.lora.request import LoRARequest  # noqa: E402
-from vllm.sampling_params import StructuredOutputsParams  # noqa: E402
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams  # noqa: E402
 from vllm.v1.engine.llm_engine import LLMEngine  # noqa: E402
 
 from arena.models.chat import without_thinking  # noqa: E402
@@ -137,7 +137,11 @@ class Engine:
             settings["structured_outputs"] = StructuredOutputsParams(**settings["structured_outputs"])
         try:
             params = SamplingParams(
-                **settings, max_tokens=most, min_tokens=self.spec.min_out_len, stop=list(sampling["stop"])
+                **settings,
+                max_tokens=most,
+                min_tokens=self.spec.min_out_len,
+                stop=list(sampling["stop"]),
+                output_kind=RequestOutputKind.FINAL_ONLY,
             )
         except (ValueError, TypeError) as error:
             raise Refused("error:bad_request", f"vLLM refuses the sampling: {error}", len(ids)) from None
@@ -174,7 +178,13 @@ class Engine:
         if len(ids) + 1 > self.limit:
             message = f"context and continuation have {len(ids)} tokens; with one to be written, {self.limit} fit"
             raise Refused("overflow", message, len(ids))
-        params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+        params = SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            prompt_logprobs=0,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
         return _UnderWay(frame["key"], ids, time.monotonic(), scored=len(after)), params
 
     def _fields(self, one: _UnderWay, out: Any) -> dict[str, Any]:
