@@ -68,7 +68,7 @@ def test_what_is_said_again(given: dict[str, Any], said: dict[str, Any]) -> None
     [
         ({"model_kwargs": {"max_memory": {"0": "10GB"}}}, ["model_kwargs.max_memory"]),
         ({"model_kwargs": {"device_map": {"": 1}}}, ["model_kwargs.device_map"]),
-        ({"model_kwargs": {"load_in_8bit": True}}, ["model_kwargs.load_in_8bit"]),
+        ({"model_kwargs": {"load_in_8bit": True}}, ["model_kwargs.quantization_config"]),
         ({"model_kwargs": {"variant": "fp16"}}, ["model_kwargs.variant"]),
         ({"tokenizer_kwargs": {"legacy": False}}, ["tokenizer_kwargs.legacy"]),
         ({"generation_kwargs": {"do_sample": True}}, ["generation_kwargs.do_sample"]),
