@@ -218,7 +218,10 @@ class BatchBackend:
         loop, quiet = asyncio.get_running_loop(), self._spec.batch_quiet_s
         while True:
             await asyncio.sleep(min(quiet / 4, 1.0))
-            if loop.time() - self._last_came < quiet or self._around.more_may_come():
+            if self._around.more_may_come():
+                # What follows from the last of their answers gets its time too.
+                self._last_came = loop.time()
+            if loop.time() - self._last_came < quiet:
                 continue
             if self._collected:
                 self._hand_in_all()
