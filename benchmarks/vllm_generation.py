@@ -20,6 +20,9 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +50,10 @@ def main() -> None:
     )
     everywhere = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory() as folder:
-        path = make_model(Path(folder), hidden=256, layers=4, positions=1024)
+        path = Path(folder)
+        # In a process of its own: torch's threads, once begun, would crowd the processor that vLLM ties itself to.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as elsewhere:
+            elsewhere.submit(partial(make_model, path, hidden=256, layers=4, positions=1024)).result()
         dice = random.Random(0)
         texts = ["".join(dice.choices("abcdefgh ", k=dice.randint(20, 400))) for _ in range(given.prompts)]
         engine = {"enforce_eager": True, "enable_prefix_caching": False, "max_num_seqs": given.at_once}
