@@ -575,8 +575,11 @@ def _load_failed(spec: HFModel, what: str, error: Exception) -> LoadFailed:
 
 
 def _ends(declared: Any, tokenizer: Any, spec: HFModel) -> frozenset[int]:
-    """The tokens that end an answer: the model's, the tokenizer's and the declaration's."""
-    found: set[int] = set()
+    """The tokens that end an answer: the model's, the tokenizer's and the declaration's; a stop word that is a special token is
+    one, for it never appears in the text.
+    """
+    special = set(tokenizer.all_special_tokens)
+    found = {tokenizer.convert_tokens_to_ids(word) for word in spec.stop if word in special}
     template = None if spec.meta_template is None else spec.meta_template.eos_token_id
     for one in (declared.eos_token_id, tokenizer.eos_token_id, spec.generation_kwargs.get("eos_token_id"), template):
         found |= set() if one is None else set(one) if isinstance(one, list | tuple) else {int(one)}

@@ -95,6 +95,10 @@ class LocalBackend:
 
     async def _feed(self, requests: AsyncIterator[Request], out: _Out) -> None:
         async for request in requests:
+            if request.schema:
+                told = "no local model is bound to a JSON schema: ask it behind a server (backend server)"
+                out.put_nowait(Response(key=request.key, status="error:json_schema", error=told, attempts=0))
+                continue
             self._open[request.key] = _Open(request)
             self._waiting[request.key] = None
             self._changed.set()

@@ -214,6 +214,21 @@ class HFModel(LocalModel):
         return None if path is None else folder_or_name(path)
 
     @model_validator(mode="after")
+    def _one_folder(self) -> Self:
+        inner = self.model_kwargs.get("subfolder")
+        if inner and self.path.startswith("/"):
+            raise ValueError(f"model_kwargs: subfolder {inner!r} belongs into path: write {self.path}/{inner}")
+        return self
+
+    @model_validator(mode="after")
+    def _drawn_or_not(self) -> Self:
+        if self.temperature and self.generation_kwargs.get("do_sample") is False:
+            raise ValueError(
+                f"temperature {self.temperature:g} draws, and do_sample: false does not: leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _adapter_named(self) -> Self:
         if self.peft_kwargs and self.peft_path is None:
             raise ValueError("peft_kwargs without peft_path: name the adapter")

@@ -16,6 +16,8 @@ from judge.types import digest
 _IDLE = re.compile(
     r"\..*|.*\.(md|png|jpg|pdf)|(optimizer|scheduler|rng_state|trainer_state|training_args).*", re.IGNORECASE
 )
+# Other states of the same weights, which training leaves there and goes on writing.
+_OTHER_STATES = re.compile(r"checkpoint-\d+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -31,9 +33,14 @@ def _folder_digest(folder: Path) -> str:
     seen = {os.path.realpath(folder)}  # a link to a folder above would be walked without end
     for where, folders, names in os.walk(folder, followlinks=True):
         there = {name: os.path.realpath(os.path.join(where, name)) for name in sorted(folders)}
-        folders[:] = [name for name, real in there.items() if real not in seen and not _IDLE.fullmatch(name)]
+        folders[:] = [
+            name
+            for name, real in there.items()
+            if not (real in seen or _IDLE.fullmatch(name) or _OTHER_STATES.fullmatch(name))
+        ]
         seen.update(there[name] for name in folders)
         files += [Path(where, name) for name in sorted(names) if not _IDLE.fullmatch(name)]
+    files = [path for path in files if path.is_file() or path.is_symlink()]  # no pipes, which would be waited for
     if not files:
         raise BadFile([f"{folder}: an empty folder, where a model's config and weights should be"])
     try:

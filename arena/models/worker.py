@@ -178,9 +178,9 @@ def serve_stream(engine: Streams, inbox: queue.SimpleQueue[dict[str, Any]], send
         apart = apart and engine.busy
         if not apart:
             joining = [frame for frame in waiting if not frame["alone"]]
+            waiting = [frame for frame in waiting if frame["alone"]]
             if not joining and waiting and not engine.busy:
-                joining, apart = waiting[:1], True
-            waiting = [frame for frame in waiting if frame not in joining]
+                joining, waiting, apart = waiting[:1], waiting[1:], True
             _join(engine, joining, send)
         if engine.busy:
             try:

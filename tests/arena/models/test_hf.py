@@ -254,6 +254,15 @@ class TestWriting:
 
 
 class TestEnds:
+    def test_a_special_token_is_a_stop_word_too(self, chat: Path) -> None:
+        """It never appears in the text."""
+        from arena.models.hf_engine import Engine
+
+        spec = declared(chat, stop=["<|user|>", "."])
+        engine = Engine(spec)
+        assert engine.tokenizer.convert_tokens_to_ids("<|user|>") in engine.ends
+        assert engine.tokenizer.convert_tokens_to_ids(".") not in engine.ends
+
     def test_stop_words_cut_the_answer(self, chat: Path) -> None:
         plain = declared(chat)
         full = written(plain, requests(plain), 8)

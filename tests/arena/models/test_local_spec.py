@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from pydantic import ValidationError
 from arena.cli.hf_options import typed
 from arena.config import ConfigError, dump, load
 from arena.jsonl import BadFile
+from arena.models.local import LocalBackend
 from arena.models.spec import HFModel
 from arena.models.weights import hub_commit, weights_digest
+from judge.types import Address, Message, Request, Response
 from tests.program import arena
 
 ROUND = ({"role": "HUMAN", "begin": "Q: ", "end": "\n"}, {"role": "BOT", "begin": "A: ", "generate": True})
@@ -41,6 +45,17 @@ def test_a_link_to_the_folder_itself_is_not_walked_again(folder: Path) -> None:
     (folder / "self").symlink_to(".")
     (folder / "again").symlink_to(folder)
     assert weights_digest(str(folder), "") == before
+
+
+def test_what_training_goes_on_writing_is_not_the_model(folder: Path) -> None:
+    before = weights_digest(str(folder), "")
+    (folder / "checkpoint-500").mkdir()
+    (folder / "checkpoint-500" / "model.safetensors").write_bytes(b"\1" * 5000)
+    os.mkfifo(folder / "pipe")
+    assert weights_digest(str(folder), "") == before
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "model.safetensors").write_bytes(b"\1" * 5000)
+    assert weights_digest(str(folder), "") != before
 
 
 def refused(folder: Path, **values: Any) -> str:
@@ -227,3 +242,23 @@ class TestFlags:
         assert told in done.stderr
         assert "Traceback" not in done.stderr
         assert not (folder.parent / "outputs").exists()
+
+
+def test_two_settings_that_contradict_each_other(folder: Path) -> None:
+    assert "do_sample: false does not" in refused(folder, temperature=0.7, generation_kwargs={"do_sample": False})
+    assert declared(folder, temperature=0, generation_kwargs={"do_sample": False}).temperature == 0
+    assert f"write {folder}/checkpoint-500" in refused(folder, model_kwargs={"subfolder": "checkpoint-500"})
+
+
+def test_a_reply_that_should_be_bound_to_a_schema_is_refused_unasked(folder: Path) -> None:
+    spec = declared(folder, type="base")
+    request = spec.asker().request([Message("user", "?")], Address("d", "0", "answer", ("m",)), schema="{}")
+
+    async def once() -> AsyncIterator[Request]:
+        yield request
+
+    async def asked() -> list[Response]:
+        return [response async for response in LocalBackend(spec).generate(once())]
+
+    (response,) = asyncio.run(asked())
+    assert (response.status, response.attempts) == ("error:json_schema", 0)
