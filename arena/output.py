@@ -6,7 +6,8 @@ import json
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from judge.types import Exchange, Item, Judgment, Message
 def write_results(store: Store, run: Run, folder: Path) -> Path:
     """Rates a run from its stored judgments, writes its files and the report; returns the report's path."""
     from arena.page import build_page
-    from reports.render import render
+    from reports.render import parts
 
     items = store.items(run.run)
     evidence = gather(store, run, items)
@@ -33,9 +34,8 @@ def write_results(store: Store, run: Run, folder: Path) -> Path:
     _write_predictions(store, run, folder, items, evidence)
     _write_summary(run, folder, evidence, scores)
     report = folder / "report.html"
-    replace_text(
-        report, render(build_page(store, run, items, evidence, again=resume_command(folder.parent, folder.name)))
-    )
+    page = build_page(store, run, items, evidence, again=resume_command(folder.parent, folder.name))
+    replace_text(report, parts(page))
     return report
 
 
@@ -100,41 +100,59 @@ def _not_reached(
                     )
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all: a killed run leaves the old one."""
+def replace_text(path: Path, text: str | Iterable[str]) -> None:
+    """Writes a file whole or not at all, perhaps piece by piece: a killed run leaves the old one."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, "utf-8", errors="backslashreplace", newline="")
+    with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        file.writelines([text] if isinstance(text, str) else text)
     part.replace(path)
 
 
 def _write_predictions(store: Store, run: Run, folder: Path, items: list[Item], evidence: Evidence) -> None:
     """`predictions/<model>/<dataset>.json` with origin_prompt, prediction, gold; `results/<model>/<dataset>.json` with scores."""
-    position = {(item.dataset, item.id): (number, item) for number, item in enumerate(items)}
-    answers: dict[tuple[str, str], dict[tuple[int, int], list[Exchange]]] = {}
-    for exchange in store.exchanges(run.run, role="answer"):
-        where = exchange.request.address
-        place = position.get((where.dataset, where.item))
-        if place is not None:
-            mine = answers.setdefault((exchange.request.model, where.dataset), {})
-            mine.setdefault((place[0], exchange.request.sample), []).append(exchange)
+    position = {(item.dataset, item.id): number for number, item in enumerate(items)}
     read: dict[tuple[str, str, str], list[Judgment]] = {}
     for judgment in evidence.judgments:
         for model in judgment.models:
             read.setdefault((model, judgment.dataset, judgment.item), []).append(judgment)
-    for (model, dataset), by_item in answers.items():
-        several = evidence.samples.get(dataset, 1) > 1
-        predictions = {}
-        for index, (number, sample) in enumerate(sorted(by_item)):
-            mine_read = [j for j in read.get((model, dataset, items[number].id), []) if j.sample == sample]
-            written = _prediction(items[number], by_item[number, sample], mine_read)
-            predictions[str(index)] = {**written, "sample": sample} if several else written
-        _write_json(folder / "predictions" / safe_name(model) / f"{safe_name(dataset)}.json", predictions)
+    # As text, because a run of many items must fit into memory.
+    texts: dict[tuple[str, str], dict[tuple[int, int], str]] = {}
+    for (model, dataset, item), found in groupby(store.exchanges(run.run, role="answer"), _whose):
+        number = position.get((dataset, item))
+        samples: dict[int, list[Exchange]] = {}
+        for exchange in found if number is not None else ():
+            samples.setdefault(exchange.request.sample, []).append(exchange)
+        for sample, turns in samples.items():
+            assert number is not None
+            mine_read = [j for j in read.get((model, dataset, item), []) if j.sample == sample]
+            written = _prediction(items[number], turns, mine_read)
+            if evidence.samples.get(dataset, 1) > 1:
+                written["sample"] = sample
+            texts.setdefault((model, dataset), {})[number, sample] = json.dumps(written, indent=1, allow_nan=False)
+    for (model, dataset), by_item in texts.items():
+        path = folder / "predictions" / safe_name(model) / f"{safe_name(dataset)}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, _numbered(by_item))
     scores = score_rows(evidence)
     for model in evidence.models:
         for dataset in evidence.datasets:
             mine_scores = [row for row in scores if row.model == model and row.dataset == dataset]
             if mine_scores:
                 _write_json(folder / "results" / safe_name(model) / f"{safe_name(dataset)}.json", _result(mine_scores))
+
+
+def _whose(exchange: Exchange) -> tuple[str, str, str]:
+    where = exchange.request.address
+    return exchange.request.model, where.dataset, where.item
+
+
+def _numbered(texts: Mapping[tuple[int, int], str]) -> Iterator[str]:
+    """The JSON object of these JSON texts in the order of their keys, numbered anew from "0", as `json.dumps` lays it out."""
+    yield "{"
+    for index, place in enumerate(sorted(texts)):
+        indented = texts[place].replace("\n", "\n ")
+        yield ("," if index else "") + f'\n "{index}": {indented}'
+    yield "\n}"
 
 
 def _prediction(item: Item, exchanges: list[Exchange], judgments: list[Judgment]) -> dict[str, Any]:

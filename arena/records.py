@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from judge.types import (
@@ -206,7 +208,8 @@ def read_exchange(row: sqlite3.Row) -> Exchange:
 
 
 def read_reply(row: sqlite3.Row) -> Reply:
-    return Reply(decode(row["asked_model"]), _address(row), read_response(row), bool(row["bought"]), row["sample"])
+    model = sys.intern(decode(row["asked_model"]))
+    return Reply(model, _address(row), read_response(row), bool(row["bought"]), row["sample"])
 
 
 def read_failed(row: sqlite3.Row) -> Failed:
@@ -217,13 +220,19 @@ def read_failed(row: sqlite3.Row) -> Failed:
 
 
 def _address(row: sqlite3.Row) -> Address:
+    """What thousands of rows have in common is kept once: a run's replies are all in memory for its report."""
     return Address(
-        decode(row["asked_dataset"]),
+        sys.intern(decode(row["asked_dataset"])),
         decode(row["asked_item"]),
         row["asked_role"],
-        tuple(json.loads(row["models"])),
+        _shared_models(row["models"]),
         row["asked_turn"],
     )
+
+
+@lru_cache(maxsize=1024)
+def _shared_models(models: str) -> tuple[str, ...]:
+    return tuple(json.loads(models))
 
 
 def read_judgment(row: sqlite3.Row) -> Judgment:

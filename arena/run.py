@@ -93,6 +93,7 @@ def execute(
                 announce(f"run {name} in {folder}: {_count(items, 'item')}, {_count(run_config.models, 'model')}")
                 prices = from_tables(run_config, with_prices)
                 _walk(plan, run_config, prices, lines, store, folder, debug, purse)
+                del plan, items  # the results are made from the store, and want the memory
                 if purse is not None and purse.closed:
                     announce(f"stopped: {purse.closed}; what had come is kept")
                 complete = is_complete(gather(store, store.run(name)).left_out, len(store.failures(name)))
@@ -509,7 +510,7 @@ def versions(*, local: bool = False) -> dict[str, str]:
     return {"python": platform.python_version(), **{name: _version(name) for name in names}}
 
 
-_PACKAGES = ("arena", "openai", "numpy", "scipy", "jinja2", "pydantic")
+_PACKAGES = ("arena", "aiohttp", "numpy", "scipy", "jinja2", "pydantic")
 _LOCAL_PACKAGES = ("torch", "transformers", "tokenizers", "peft")
 
 

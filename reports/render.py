@@ -14,7 +14,7 @@ from markupsafe import Markup
 from reports import cases, charts, numbers, text, words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from reports.page import Page
 
@@ -23,7 +23,13 @@ _NOTICE_ORDER: Final = {"error": 0, "warning": 1, "info": 2}
 
 
 def render(page: Page) -> str:
-    """The report as HTML that can always be encoded as UTF-8, and that needs no network, no font and no script.
+    """The report as one text: see `parts`."""
+    return "".join(parts(page))
+
+
+def parts(page: Page) -> Iterator[str]:
+    """The report as HTML that can always be encoded as UTF-8, and that needs no network, no font and no script; piece by piece,
+    because a run of many items makes a long one.
 
     Raises ValueError where a row has more or fewer numbers than there are models: a number must never slide under another
     model's name.
@@ -34,7 +40,7 @@ def render(page: Page) -> str:
     return (
         _environment()
         .get_template("report.html.j2")
-        .render(
+        .generate(
             page=page,
             css=css,
             script=script,

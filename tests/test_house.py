@@ -49,7 +49,7 @@ HEAVY_AT_TOP = {
     "torch": "arena/models/hf_engine.py",
     "transformers": "arena/models/hf_engine.py",
     "vllm": "arena/models/vllm_engine.py",
-    **dict.fromkeys(("openai", "httpx2", "rich", "pandas", "sqlite_utils", "peft", "huggingface_hub"), ""),
+    **dict.fromkeys(("openai", "aiohttp", "httpx2", "rich", "pandas", "sqlite_utils", "peft", "huggingface_hub"), ""),
 }
 """Libraries that cost every command its start, and the one place (by how its path begins; "": none) that may import them
 at module top. Elsewhere they are imported inside the function that needs them."""
@@ -145,8 +145,9 @@ class TestImports:
         undeclared = {name for name in foreign if not declared & set(map(plain, providers.get(name, (name,))))}
         assert undeclared == set()
 
-    def test_openai_has_one_file(self) -> None:
-        users = {p.relative_to(REPO).as_posix() for p in SOURCES for _, n in imports(parsed(p)) if n == "openai"}
+    def test_the_http_client_has_one_file(self) -> None:
+        clients = {"aiohttp", "httpx2", "openai"}
+        users = {p.relative_to(REPO).as_posix() for p in SOURCES for _, n in imports(parsed(p)) if n in clients}
         assert users == {"arena/models/endpoint.py"}
 
     def test_local_model_libraries_have_their_files(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -64,6 +65,8 @@ def main() -> None:
         # Model output may hold what this terminal's encoding can't show; it must not end the program.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    # The usual thresholds look for cycles among the modules and the items again and again: an eighth of a run's CPU time.
+    gc.set_threshold(20_000, 50, 50)
     # Asked to end, the program ends as it does for Ctrl-C: softly where it can.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -1,6 +1,6 @@
 """Models behind an OpenAI-compatible server: chat completions, many at once, one retry loop.
 
-The body of every reply is read here and not by the SDK, which would hand on whatever a server sends as an answer: a
+The body of every reply is read here and not by an SDK, which would hand on whatever a server sends as an answer: a
 reply becomes an answer only where `read_completion` finds one in it. Secrets are struck out of every message.
 """
 
@@ -43,11 +43,11 @@ _MAYBE_CHARGED = frozenset({"error:timeout", "error:connection", "error:bad_resp
 """Failures after which a server may have written an answer that never arrived, or was no use."""
 _HAS_SCORES = "ask a server that echoes prompts with log-probabilities (vLLM, SGLang), or local weights (backend: hf)"
 _NO_KEY = "none"
-"""What is sent to a server of one's own that wants no key: the SDK insists on some."""
+"""What is sent to a server of one's own that wants no key: some insist on any."""
 
 
 class OpenAIBackend:
-    """Generates by `spec`. Constructing it imports the SDK and sends nothing.
+    """Generates by `spec`. Constructing it sends nothing.
 
     `api_key` is the value of `spec.api_key_env`; models that are opened with the same `endpoints` share what they have in
     common. A declaration that can't work (no key for OpenAI's own server, a base URL that is none, an `extra_body` that
@@ -231,14 +231,14 @@ class OpenAIBackend:
             reply = Failure(status="error:timeout", message=message, then="retry", crowded=True)
         if isinstance(reply, Failure):
             failure = reply
-        elif not reply.is_success:
-            body = self._struck_out_of(reply.content, shortest=8)
-            failure = failure_of_status(reply.status_code, body, reply.headers, time.time())
+        elif not reply.ok:
+            body = self._struck_out_of(reply.body, shortest=8)
+            failure = failure_of_status(reply.status, body, reply.headers, time.time())
         else:
             if self._away:
                 _LOG.warning("%s: %s answers again", self._spec.abbr, shown_url(self._spec.base_url))
             self._reached, self._away, self._lost = True, False, 0
-            return self._struck_out_of(reply.content)
+            return self._struck_out_of(reply.body)
         self._reached = self._reached or not failure.unreached
         return failure
 
@@ -291,7 +291,7 @@ class OpenAIBackend:
                 reply = await self._endpoint.exchange("/models", None, "", self._spec.connect_timeout_s)
             if isinstance(reply, Failure):
                 return wrong_url
-            names = [str(entry["id"]) for entry in parsed(reply.content)["data"]]
+            names = [str(entry["id"]) for entry in parsed(reply.body)["data"]]
         except (TimeoutError, BadBody, KeyError, TypeError):
             return wrong_url
         if self._spec.model in names:

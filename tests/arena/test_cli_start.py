@@ -11,7 +11,20 @@ import pytest
 from tests.program import environment
 
 HEAVY = {
-    *("pydantic", "numpy", "scipy", "openai", "httpx2", "jinja2", "rich", "nh3", "markdown_it", "sqlite3", "asyncio"),
+    *(
+        "pydantic",
+        "numpy",
+        "scipy",
+        "openai",
+        "aiohttp",
+        "httpx2",
+        "jinja2",
+        "rich",
+        "nh3",
+        "markdown_it",
+        "sqlite3",
+        "asyncio",
+    ),
     *("yaml", "pandas", "torch", "transformers"),
 }
 
@@ -47,10 +60,10 @@ def test_help_imports_nothing_heavy(args: tuple[str, ...], tmp_path: Path) -> No
 def test_listing_models_asks_for_no_client_and_no_numbers(tmp_path: Path) -> None:
     found = imported("list", "models", cwd=tmp_path)
     assert "yaml" in found
-    assert found & {"numpy", "scipy", "openai", "httpx2", "asyncio", "pydantic"} == set()
+    assert found & {"numpy", "scipy", "aiohttp", "httpx2", "asyncio", "pydantic"} == set()
 
 
 def test_a_recorded_run_never_loads_the_client(tmp_path: Path) -> None:
     found = imported("run", "quickstart", "--limit", "1", "-w", "w", cwd=tmp_path)
     assert "numpy" in found
-    assert found & {"openai", "httpx2"} == set()
+    assert found & {"openai", "aiohttp", "httpx2"} == set()

@@ -59,7 +59,10 @@ def test_the_report_holds_everything(report: Path) -> None:
 
 def test_the_folder_is_laid_out_as_opencompass_users_know_it(report: Path) -> None:
     run = report.parent
-    predictions = json.loads((run / "predictions" / "heron-2" / "quickstart_exact.json").read_text())
+    text = (run / "predictions" / "heron-2" / "quickstart_exact.json").read_text("ascii")
+    predictions = json.loads(text)
+    assert text == json.dumps(predictions, indent=1), "written piece by piece, laid out as a whole"
+    assert list(predictions) == [str(number) for number in range(24)]
     assert len(predictions) == 24
     assert predictions["0"]["gold"] == "53"
     assert predictions["0"]["prediction"].endswith("Answer: $53.00")

@@ -100,9 +100,9 @@ def test_what_makes_an_endpoint(changes: dict[str, Any], shared: bool) -> None:
         assert (one is two) == shared
         assert endpoints.open(spec("http://127.0.0.1:9/v1", "m"), "another") not in (one, two)
         await one.close()
-        assert one.client.is_closed() != shared
+        assert one.closed != shared
         await two.close()
-        assert one.client.is_closed()
+        assert one.closed
 
     asyncio.run(run())
 
@@ -161,8 +161,8 @@ def ask(one: OpenAIModel) -> tuple[list[Response], str]:
 
 
 @contextmanager
-def says(answer: bytes) -> Iterator[int]:
-    """A port where whoever connects is told `answer`, whatever they say."""
+def says(answer: bytes, heard: list[bytes] | None = None) -> Iterator[int]:
+    """A port where whoever connects is told `answer`, whatever they say; that is put into `heard`."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def speak() -> None:
@@ -172,7 +172,9 @@ def says(answer: bytes) -> Iterator[int]:
                 except OSError:
                     return
                 with connection:
-                    connection.recv(65536)
+                    said = connection.recv(65536)
+                    if heard is not None:
+                        heard.append(said)
                     connection.sendall(answer)
 
         thread = threading.Thread(target=speak)
@@ -226,5 +228,43 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -
         assert "Unknown request URL: POST http://nowhere.invalid/v1/chat/completions" in stopped
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
         assert ask(spec(server.url, "m", max_retry_wait_s=0.01))[0] == []
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        assert [response.status for response in ask(spec(server.url, "m"))[0]] == ["ok"]
+        for bypassed in ("127.0.0.1", server.url.split("/")[2], "*"):
+            monkeypatch.setenv("NO_PROXY", bypassed)
+            assert [response.status for response in ask(spec(server.url, "m"))[0]] == ["ok"]
+
+
+def test_a_proxy_is_told_its_password_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[bytes] = []
+    with says(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", heard) as port:
+        monkeypatch.setenv("HTTP_PROXY", f"http://user:p%40ss@127.0.0.1:{port}")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:p%40ss@127.0.0.1:{port}")
+        monkeypatch.setenv("NO_PROXY", "")
+        _, plain = ask(spec("http://nowhere.invalid/v1", "m"))
+        _, through = ask(spec("https://nowhere.invalid/v1", "m", max_retry_wait_s=0.01))
+    assert b"Proxy-Authorization: Basic dXNlcjpwQHNz" in heard[0]
+    assert heard[-1].startswith(b"CONNECT nowhere.invalid:443")
+    assert b"Proxy-Authorization: Basic dXNlcjpwQHNz" in heard[-1]
+    assert "Bearer" not in heard[-1].decode()
+    assert "HTTP 407" in plain
+    assert "407" in through
+    assert "p@ss" not in plain + through
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/v1", "https://api.openai.com/v1"])
+def test_who_pays_is_told_to_openai_alone(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-1")
+    monkeypatch.setenv("MY_LOGIN", "abc")
+    sent = Endpoints().open(spec(url, "m", headers={"authorization": "Basic $MY_LOGIN"}), "key").headers
+    assert ("org-1" in sent.values()) == ("proj-1" in sent.values()) == ("openai.com" in url)
+    assert [value for name, value in sent.items() if name.lower() == "authorization"] == ["Basic abc"]
+
+
+def test_a_body_may_be_compressed() -> None:
+    import gzip
+
+    body = gzip.compress(b'{"choices": [{"message": {"content": "Paris."}, "finish_reason": "stop"}]}')
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with says(head + body) as port:
+        [response], _ = ask(spec(f"http://127.0.0.1:{port}/v1", "m"))
+    assert response.text == "Paris."
