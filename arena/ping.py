@@ -28,6 +28,8 @@ _SCHEMA: dict[str, Any] = {
 
 _LONGEST_S = 60.0
 """Nobody waits ten minutes to hear that a server is mute."""
+_LONGEST_PAUSE_S = 5.0
+"""Nor a minute before the second try at one that is busy."""
 
 Can = Literal["yes", "no", "ignored", "unknown"]
 """Whether a server does what is asked: it refuses ("no"), or answers as if it hadn't been asked ("ignored"). What it had no
@@ -77,9 +79,12 @@ async def _one(spec: ModelSpec) -> Ping:
 
 def hurried(spec: OpenAIModel) -> OpenAIModel:
     """The model, asked with less patience than in a run."""
-    return spec.model_copy(
-        update={"retry": min(spec.retry, 1), "timeout_s": min(spec.timeout_s, _LONGEST_S), "batch": False}
-    )
+    patience = {
+        "retry": min(spec.retry, 1),
+        "timeout_s": min(spec.timeout_s, _LONGEST_S),
+        "max_retry_wait_s": min(spec.max_retry_wait_s, _LONGEST_PAUSE_S),
+    }
+    return spec.model_copy(update={**patience, "batch": False})
 
 
 def _of_recording(spec: RecordedModel) -> Ping:
