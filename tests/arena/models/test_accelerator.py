@@ -48,7 +48,6 @@ BNB = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
         ({"tokenizer_kwargs": {"chat_template": "T", "padding_side": "left"}}, {"chat_template_kwargs": {"chat_template": "T"}}),
         ({"tokenizer_kwargs": {"use_fast": False}}, {"model_kwargs": {"tokenizer_mode": "slow"}}),
         ({"generation_kwargs": {"do_sample": False, "temperature": 0.6}}, {"temperature": 0.0}),
-        ({"generation_kwargs": {"do_sample": False}, "temperature": 0.3}, {"temperature": 0.3}),
         ({"generation_kwargs": {"do_sample": True, "temperature": 0.6}}, {"generation_kwargs": {"temperature": 0.6}}),
         ({"generation_kwargs": {"top_k": 5, "min_p": 0.1}}, {"generation_kwargs": {"top_k": 5, "min_p": 0.1}}),
         ({"generation_kwargs": {"eos_token_id": 7, "use_cache": True}}, {"generation_kwargs": {"stop_token_ids": [7]}}),
