@@ -356,7 +356,7 @@ def _unreached_turns(
             stopped = Counter({0: max(never, 0)}) + Counter(turns for turns, going_on in met.values() if going_on)
             for turns, count in (stopped - broken.get(place, Counter())).items():
                 unreached[model] += (len(item.turns) - turns) * count
-    return unreached
+    return +unreached  # without the zeros: whoever asks whether there are any must hear no
 
 
 def _left_out(

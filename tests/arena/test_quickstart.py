@@ -54,6 +54,8 @@ def test_the_report_holds_everything(report: Path) -> None:
     ):
         assert word in text or word == "no_verdict", word
     assert "named no verdict" in text
+    assert 'class="badge complete">Complete<' in text
+    assert "not_reached" not in text
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", text), "a report fetches nothing"
 
 
