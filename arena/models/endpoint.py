@@ -48,7 +48,7 @@ class Reply:
 class Endpoint:
     """Connections to one server with one key, opened when they are needed. `close` it once for every `Endpoints.open`."""
 
-    def __init__(self, spec: OpenAIModel, key: str, minute_s: float) -> None:
+    def __init__(self, spec: OpenAIModel, key: str, minute_s: float, direct: bool) -> None:
         """Raises ValueError for a header whose environment variable is not set."""
         import_module("aiohttp")  # not when the first attempt's time is running
         self.gate = Gate(minute_s)
@@ -59,7 +59,7 @@ class Endpoint:
         self._base = shown_url(spec.base_url).rstrip("/")
         query = urlsplit(spec.base_url).query
         self._query = f"?{query}" if query else ""
-        self._proxy = _proxy(self._base)
+        self._proxy = None if direct else _proxy(self._base)
         # Through TLS the proxy is spoken to first, before it is a tunnel; else it reads the request itself.
         if self._proxy is not None and self._base.startswith("http:"):
             self.headers |= self._proxy.headers
@@ -112,9 +112,12 @@ class Endpoint:
 class Endpoints:
     """The endpoints of a run: declarations with one base URL, key and headers get the same."""
 
-    def __init__(self, minute_s: float = MINUTE_S) -> None:
-        """`minute_s` is how long a minute of the rate limits lasts."""
+    def __init__(self, minute_s: float = MINUTE_S, *, direct: bool = False) -> None:
+        """`minute_s` is how long a minute of the rate limits lasts; `direct`: no proxy is on the way, whatever the environment
+        says.
+        """
         self._minute_s = minute_s
+        self._direct = direct
         self._open: dict[Account, Endpoint] = {}
 
     def open(self, spec: OpenAIModel, key: str) -> Endpoint:
@@ -123,7 +126,7 @@ class Endpoints:
         account = (spec.base_url.rstrip("/"), key, tuple(headers))
         endpoint = self._open.get(account)
         if endpoint is None or endpoint.closed:
-            endpoint = self._open[account] = Endpoint(spec, key, self._minute_s)
+            endpoint = self._open[account] = Endpoint(spec, key, self._minute_s, self._direct)
         endpoint.users += 1
         return endpoint
 

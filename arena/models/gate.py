@@ -50,7 +50,11 @@ class Gate:
         return self._window.places
 
     def admit(self) -> None:
-        """Lets those in who may start now: those refused most often first, then the longest waiting."""
+        """Lets those in who may start now: of the model with the fewest under way (where several have as few, of the one whose
+        last start is longest ago), those refused most often first, then the longest waiting.
+
+        A model that nobody answers for would otherwise hold every place with its further attempts.
+        """
         loop = asyncio.get_running_loop()
         while self._window.free:
             now, soonest, chosen = loop.time(), float("inf"), None
@@ -60,12 +64,12 @@ class Gate:
                 start = lane.next_start(now)
                 if start > now:
                     soonest = min(soonest, start)
-                elif chosen is None or lane.first < chosen.first:
+                elif chosen is None or lane.turn < chosen.turn:
                     chosen = lane
             if chosen is None:
                 self._wake_at(loop, soonest)
                 return
-            turn = chosen.pop(now)
+            turn = chosen.pop(now, self.ticket())
             turn.sent = now
             self._window.entered(now)
             turn.come.set_result(True)
@@ -95,6 +99,8 @@ class Lane:
         self._requests: Allowance | None = None
         self._tokens: Allowance | None = None
         self._waiting: list[tuple[int, int, Turn]] = []
+        self._under_way = 0
+        self._started = -1
 
     def restrict(self, requests_per_minute: int | None, tokens_per_minute: int | None) -> None:
         """The model's rate limits; where several declarations of it name some, the lowest hold."""
@@ -127,6 +133,7 @@ class Lane:
     def leave(self, turn: Turn, *, served: bool = False, crowded: bool = False) -> None:
         """The attempt is over: it brought an answer, or met a limit of the server, or neither."""
         now = asyncio.get_running_loop().time()
+        self._under_way -= 1
         if self._requests is not None and turn.request is not None:
             self._requests.arrived(turn.request, now)
         if self._tokens is not None and turn.usage is not None:
@@ -157,8 +164,9 @@ class Lane:
         return bool(self._waiting)
 
     @property
-    def first(self) -> tuple[int, int]:
-        return self._waiting[0][:2]
+    def turn(self) -> tuple[int, int]:
+        """The least goes first."""
+        return self._under_way, self._started
 
     def next_start(self, now: float) -> float:
         # Few places must not make it slower than the server's own pace: the limit would then be met at full speed, by all
@@ -170,9 +178,11 @@ class Lane:
             start = max(start, self._tokens.next_start(now, self._waiting[0][2].tokens))
         return start
 
-    def pop(self, now: float) -> Turn:
+    def pop(self, now: float, ticket: int) -> Turn:
         """The first in the lane, who starts now."""
         turn = heapq.heappop(self._waiting)[2]
+        self._under_way += 1
+        self._started = ticket
         self._pace.started(now)
         turn.request = None if self._requests is None else self._requests.take(now, 1)
         turn.usage = None if self._tokens is None else self._tokens.take(now, turn.tokens)

@@ -14,7 +14,7 @@ import math
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from contextlib import suppress
 from difflib import SequenceMatcher
 from typing import Any, NoReturn
@@ -64,7 +64,7 @@ class OpenAIBackend:
             self._endpoint = (endpoints or Endpoints()).open(spec, self._key or _NO_KEY)
             self._endpoint.gate.widen(spec.max_num_workers)
             self._lane.restrict(spec.requests_per_minute, spec.tokens_per_minute)
-            self._secrets = _secrets(self._key, self._endpoint.headers)
+            self._secrets = _secrets(self._key, self._endpoint.headers, spec.secret_headers)
         self._halted = asyncio.Event()
         self._cause: Failure | None = None
         self._explaining = asyncio.Lock()
@@ -353,11 +353,14 @@ def _set_the_key(spec: OpenAIModel) -> str:
     return "name the environment variable that holds the key in api_key_env"
 
 
-def _secrets(key: str, headers: Mapping[str, Any]) -> tuple[str, ...]:
-    """Everything that must never be shown, in the spellings an echo may use, longest first."""
+def _secrets(key: str, headers: Mapping[str, Any], secret: Collection[str]) -> tuple[str, ...]:
+    """Everything that must never be shown, in the spellings an echo may use, longest first. `secret` headers hold what only
+    the environment knows.
+    """
     found = {key}
     for name, value in headers.items():
-        if re.search(r"auth|key|token|secret|cookie|password", name, re.IGNORECASE) and isinstance(value, str):
+        told = name in secret or re.search(r"auth|key|token|secret|cookie|password", name, re.IGNORECASE)
+        if told and isinstance(value, str):
             found |= {value, value.rpartition(" ")[2]}
     found = {secret for secret in found if len(secret) >= _SHORTEST_SECRET} - {_NO_KEY}
     spelled = {form for secret in found for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from arena.models.adapters import misfit
 from arena.models.installed import fields_of
 from arena.models.local_spec import HFModel, LocalModel
 from arena.models.served_spec import ServedModel
+from arena.models.spec import ModelSpec
 from arena.models.vllm_spec import VLLMModel
 from arena.nearest import nearest
 
@@ -128,3 +130,25 @@ def _quantiser(spec: HFModel) -> str | None:
         return None
     method = given.get("quant_method", "bitsandbytes")
     return {"bitsandbytes": "bitsandbytes", "torchao": "torchao", "hqq": "hqq", "gptq": "gptqmodel"}.get(str(method))
+
+
+def servers_crowd_out(specs: Sequence[ModelSpec]) -> str | None:
+    """Why the GPUs do not suffice for the servers of a run beside its other local models, which take turns: a server keeps its
+    GPUs until the run ends, and who waits for them would wait for ever. Each of `specs` can run here by itself.
+    """
+    visible = visible_gpus()
+    own = {spec.abbr: spec for spec in specs}.values()
+    servers = [spec for spec in own if isinstance(spec, ServedModel)]
+    kept = sum(Need(gpus=spec.run_cfg.num_gpus).gpus_of(visible) for spec in servers)
+    others = [need_of(spec) for spec in own if isinstance(spec, LocalModel)]
+    # A worker that shares GPUs finds room beside a server.
+    apart = max((need.gpus_of(visible) for need in others if need.per_gpu == 1), default=0)
+    if not servers or kept + apart <= len(visible):
+        return None
+    names = ", ".join(repr(spec.abbr) for spec in servers)
+    beside = f", and other local models {apart} more" if apart else ""
+    return (
+        f"the servers of {names} keep {kept} GPUs until the run ends{beside}, and this machine shows {len(visible)}: ask them "
+        "in runs of their own (their answers are kept), set run_cfg.num_gpus lower, or write backend: vllm, whose models "
+        "take turns"
+    )

@@ -18,6 +18,7 @@ from typing import IO
 
 from arena.execution.gpus import Need
 from arena.execution.local import THIS_MACHINE, environment, exit_in_words
+from arena.models.endpoint import Endpoints
 from arena.models.openai import OpenAIBackend
 from arena.models.retry import shortened
 from arena.models.seam import ModelStopped
@@ -114,7 +115,8 @@ class ServedBackend:
             async for request in rest:
                 yield request
 
-        backend = OpenAIBackend(_asking(self._spec, self._port), None)
+        # A proxy would look for the server on its own machine.
+        backend = OpenAIBackend(_asking(self._spec, self._port), None, Endpoints(direct=True))
         try:
             async for response in backend.generate(all_of_them()):
                 out.put_nowait(response)

@@ -188,6 +188,11 @@ class OpenAIModel(BatchDeclaration):
         schema = "" if self.json_schema is None else json.dumps(self.json_schema, separators=(",", ":"))
         return Asker(self.abbr, self.fingerprint(), self.sampling(), self.system_prompt, schema=schema)
 
+    @property
+    def secret_headers(self) -> frozenset[str]:
+        """The names of those whose values come from the environment."""
+        return frozenset(name for name, value in self.headers.items() if _REFERENCE.fullmatch(value))
+
     def resolved_headers(self) -> dict[str, str]:
         """The headers with `$NAME` replaced by that environment variable. Raises ValueError naming a variable that is not set."""
         return {name: self._resolved(name, value) for name, value in self.headers.items()}

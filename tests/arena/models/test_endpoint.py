@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from arena.models.endpoint import Endpoints
+from arena.models.gate import Gate
 from arena.models.openai import OpenAIBackend
 from arena.models.seam import ModelStopped
 from arena.models.spec import OpenAIModel
@@ -50,6 +51,42 @@ def ask_together(specs: list[OpenAIModel], each: int) -> list[list[Response]]:
         return list(found)
 
     return asyncio.run(run())
+
+
+def test_a_mute_model_leaves_places_to_others() -> None:
+    """Every attempt at one model runs into its time limit; the other's answers come meanwhile."""
+
+    async def run() -> int:
+        gate = Gate()
+        gate.widen(64)
+        mute, quick = gate.lane("mute"), gate.lane("quick")
+        passed, over = 0, asyncio.Event()
+
+        async def into_the_limit() -> None:
+            nonlocal passed
+            for attempt in range(1, 10):
+                turn = await mute.enter("a", attempt, 0)
+                assert turn is not None
+                await asyncio.sleep(0.05)
+                passed += not over.is_set()
+                mute.leave(turn, crowded=True)
+
+        async def answered() -> None:
+            turn = await quick.enter("b", 1, 0)
+            assert turn is not None
+            await asyncio.sleep(0.001)
+            quick.leave(turn, served=True)
+
+        vain = [asyncio.create_task(into_the_limit()) for _ in range(64)]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(answered() for _ in range(64)))
+        over.set()
+        for task in vain:
+            task.cancel()
+        await asyncio.gather(*vain, return_exceptions=True)
+        return passed
+
+    assert asyncio.run(run()) < 9 * 64 / 2
 
 
 # -- places -----------------------------------------------------------------------------------------------------------
@@ -248,6 +285,15 @@ def test_a_proxy_is_told_its_password_and_nobody_else(monkeypatch: pytest.Monkey
     assert "HTTP 407" in plain
     assert "407" in through
     assert "p@ss" not in plain + through
+
+
+def test_a_header_from_the_environment_is_a_secret_whatever_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_SESSION", "canary-88aa")
+    body = b'{"error": {"message": "no session canary-88aa"}}'
+    head = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with says(head + body) as port:
+        _, stopped = ask(spec(f"http://127.0.0.1:{port}/v1", "m", headers={"X-Session": "$MY_SESSION"}))
+    assert "no session [secret]" in stopped
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/v1", "https://api.openai.com/v1"])

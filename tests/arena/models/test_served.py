@@ -17,9 +17,10 @@ import pytest
 from pydantic import ValidationError
 
 from arena.models import impediment
+from arena.models.preflight import servers_crowd_out
 from arena.models.seam import ModelStopped
 from arena.models.served import ServedBackend, command
-from arena.models.spec import ServedModel
+from arena.models.spec import HFModel, ServedModel
 from judge.types import Address, Message, Request, Response
 from tests.program import REPO, start
 
@@ -108,6 +109,13 @@ def test_is_started_asked_and_ended(program: Path) -> None:
     assert {response.status for response in responses} == {"ok"}
     [pid] = started(program)
     assert ends(pid)
+
+
+def test_is_asked_past_the_proxy_of_the_environment(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    assert [response.status for response in asyncio.run(asked(declared(program), 2))] == ["ok"] * 2
+    assert ends(*started(program))
 
 
 def test_is_not_started_for_nothing(program: Path) -> None:
@@ -244,3 +252,37 @@ class TestTheDeclaration:
         assert "no such program" in str(impediment(declared(program, python="/nowhere/python")))
         assert "needs a GPU" in str(impediment(declared(program, engine="lmdeploy")))
         assert "num_gpus" in str(impediment(declared(program, run_cfg={"num_gpus": 4})))
+
+    def test_what_would_wait_for_ever_for_its_gpus_is_told_before(
+        self, program: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A server keeps its GPUs; models of the other backends take turns, but not with it."""
+        one, two = declared(program, abbr="one"), declared(program, abbr="two")
+        turns = HFModel(abbr="turns", path=one.path)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        assert servers_crowd_out([one]) is servers_crowd_out([one, one]) is servers_crowd_out([turns, turns]) is None
+        assert "'one', 'two' keep 2 GPUs until the run ends, and this machine shows 1" in str(
+            servers_crowd_out([one, two])
+        )
+        assert "'one' keep 1 GPUs until the run ends, and other local models 1 more" in str(
+            servers_crowd_out([one, turns])
+        )
+        assert servers_crowd_out([one, HFModel(abbr="beside", path=one.path, max_workers_per_gpu=2)]) is None
+        assert servers_crowd_out([one, declared(program, abbr="cpu", run_cfg={"num_gpus": 0})]) is None
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+        assert servers_crowd_out([one, two]) is servers_crowd_out([one, turns]) is None
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        assert servers_crowd_out([one, two, turns]) is None
+
+    def test_a_run_that_would_hang_for_want_of_gpus_is_refused(self, program: Path, tmp_path: Path) -> None:
+        path = declared(program).path
+        (tmp_path / "items.jsonl").write_text('{"id": "1", "question": "question?"}\n')
+        model = f"backend: server, path: {path}, python: {program}"
+        (tmp_path / "run.yaml").write_text(
+            f"models: [{{abbr: a, {model}}}, {{abbr: b, args: {{quantization: fp8}}, {model}}}]\ndatasets: [items.jsonl]\n"
+        )
+        run = start("run", "run.yaml", "-w", "out", cwd=tmp_path, env={"CUDA_VISIBLE_DEVICES": "0"})
+        _, told = run.communicate(timeout=60)
+        assert run.returncode == 2
+        assert "take turns" in told
+        assert started(program) == []
