@@ -438,23 +438,28 @@ def _spent(model: str, role: str, group: Sequence[Reply], failures: int) -> Spen
 
 @dataclass(slots=True)
 class _Found:
-    """What belongs to one item: each candidate's responses, by sample and turn, and the judgments."""
+    """What belongs to one item: the candidates' replies, and the judgments."""
 
-    answers: dict[str, dict[int, list[Response]]]
+    answers: list[Reply]
     judgments: list[Judgment]
+
+    def by_model(self) -> dict[tuple[str, int], list[Response]]:
+        """Each candidate's responses to each sample, by turn."""
+        grouped: dict[tuple[str, int], list[Response]] = {}
+        for reply in sorted(self.answers, key=lambda reply: (reply.sample, reply.address.turn)):
+            grouped.setdefault((reply.model, reply.sample), []).append(reply.response)
+        return grouped
 
 
 def _items(items: Sequence[Item], replies: Sequence[Reply], evidence: Evidence) -> list[ItemView]:
-    found = {(item.dataset, item.id): _Found({}, []) for item in items}
+    found = {(item.dataset, item.id): _Found([], []) for item in items}
     words: dict[str, str] = {}
     for reply in replies:
         where = reply.address
         if where.role != "answer":
             words[reply.response.key] = reply.response.text
         elif (where.dataset, where.item) in found:
-            found[where.dataset, where.item].answers.setdefault(reply.model, {}).setdefault(reply.sample, []).append(
-                reply.response
-            )
+            found[where.dataset, where.item].answers.append(reply)
     for judgment in evidence.judgments:
         if (judgment.dataset, judgment.item) in found:
             found[judgment.dataset, judgment.item].judgments.append(judgment)
@@ -503,8 +508,9 @@ def _item(
     decided = verdicts(judgments)
     references = item.reference or (None,) * len(item.turns)
     answers = []
-    told = [(model, *one) for model in order for one in sorted(found.answers.get(model, {}).items())]
-    for model, sample, responses in told:
+    candidates = (one for one in found.by_model().items() if one[0][0] in order)
+    told = sorted(candidates, key=lambda one: (order[one[0][0]], one[0][1]))
+    for (model, sample), responses in told:
         mine = [v for v in decided if v.models == (model,) and v.sample == sample]
         grades = [v.score for v in mine if v.kind == "grade" and v.score is not None]
         exact = [v.score for v in mine if v.kind == "exact"]
