@@ -334,6 +334,9 @@ def _expand_model(one: Any, place: str, problems: list[str]) -> list[dict[str, A
             problems += error.problems
             return []
         return draft
+    if colon and backend in _BACKENDS:
+        problems.append(f"{place}: {one!r} names no model: write it after the colon, as {backend}:NAME")
+        return []
     if colon and rest:
         problems.append(f"{place}: unknown backend {backend!r}{nearest(backend, _BACKENDS)}")
         return []
@@ -491,7 +494,7 @@ def _sentences(
     for problem in error.errors():
         parts = [str(part) for part in problem["loc"]]
         path = ".".join(parts)
-        place = f"{prefix}.{path}" if prefix else f"{origin(parts[0] if parts else '')}: {path}"
+        place = ".".join([prefix, *parts]) if prefix else f"{origin(parts[0] if parts else '')}: {path}"
         if problem["type"] == "extra_forbidden":
             fields = _fields(model, problem["loc"][:-1])
             out.append(f"{place}: unknown key {parts[-1]!r}{nearest(parts[-1], fields)}")

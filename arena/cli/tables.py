@@ -115,9 +115,9 @@ def echo_forecast(forecasts: Sequence[Forecast]) -> None:
     unknown = [one.model for one in bought if one.cost is None]
     echo_table(headers, rows)
     click.echo()
-    total = (
-        _dollars(known) if not unknown else f"unknown; {_dollars(known)} without {', '.join(dict.fromkeys(unknown))}"
-    )
+    total = "unknown" if unknown else _dollars(known)
+    if unknown and len(unknown) < len(bought):
+        total += f"; {_dollars(known)} without {', '.join(dict.fromkeys(unknown))}"
     requests, stored = sum(one.new for one in bought), sum(one.stored for one in forecasts)
     click.echo(visible_name(f"to buy: {requests} requests, {stored} are in the store; cost {total}"))
     if sum(one.by_structure for one in bought):

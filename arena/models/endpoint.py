@@ -182,7 +182,8 @@ def failure_of_transport(error: BaseException, connect_timeout_s: float) -> Fail
     import aiohttp
     from aiohttp.http_exceptions import ContentEncodingError
 
-    said = shortened(str(error), 200) or type(error).__name__
+    # aiohttp names its TLS setting, also where there is no TLS.
+    said = shortened(str(error).replace(" ssl:default", ""), 200) or type(error).__name__
     if isinstance(error.__cause__, ContentEncodingError):
         message = f"a body that is not in the encoding it claims: {said}"
         return Failure(status="error:bad_response", message=message, then="retry")

@@ -203,7 +203,7 @@ def test_debug_makes_no_batches_of_one(tmp_path: Path) -> None:
     [
         (
             {"batch": False, "batch_poll_s": 1},
-            "batch_poll_s is for a model that is asked by the batch: add batch: true",
+            "models.0: batch_poll_s is for a model that is asked by the batch: add batch: true",
         ),
         ({"batch_command": ["x", "{input}", "{output}"]}, "add batch_folder"),
         ({"batch_folder": "f", "batch_command": ["x"]}, "wants the words {input} and {output}"),

@@ -446,7 +446,7 @@ class TestProblems:
             ({"models": [{"abbr": "a", "backend": "recorded", "path": "gone.jsonl"}]}, "no such file: "),
             ({"models": ["recorded:gone.jsonl"]}, "no such file: "),
             ({"models": ["gone.yaml"]}, "gone.yaml: no such file"),
-            ({"models": ["openai:"]}, "no model called 'openai:'"),
+            ({"models": ["openai:"]}, "'openai:' names no model: write it after the colon, as openai:NAME"),
             ({"models": ["x" * 5000]}, "no model called"),
             ({"datasets": ["x" * 5000]}, "is not a name of the catalogue"),
             ({"datasets": ["x" * 5000 + ".jsonl"]}, "no such file"),

@@ -264,6 +264,15 @@ def test_the_screen_says_what_is_unknown(tmp_path: Path) -> None:
     assert " without b\n" in ended.stdout
 
 
+def test_where_no_model_has_a_price_no_sum_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    models = [{"abbr": name, "model": name} for name in ("a", "b")]
+    path.write_text(json.dumps({"models": models, "datasets": ["quickstart_exact"], "limit": 2}))
+    ended = arena("run", "run.yaml", "--dry-run", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "to buy: 4 requests, 0 are in the store; cost unknown\n" in ended.stdout
+
+
 def test_recordings_cost_nothing(tmp_path: Path) -> None:
     ended = arena("run", "--dry-run", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr

@@ -242,6 +242,15 @@ def test_what_is_no_http_breaks_the_connection_and_nothing_else(answer: bytes) -
     assert "the connection broke" in response.error
 
 
+def test_a_dead_server_is_told_without_a_word_of_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    responses, stopped = ask(spec(f"http://127.0.0.1:{port}/v1", "m", max_retry_wait_s=0.01))
+    assert responses == []
+    assert f"Cannot connect to host 127.0.0.1:{port} [" in stopped
+    assert "is it running?" in stopped
+
+
 def test_a_server_without_tls_is_not_there_for_https() -> None:
     with says(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         responses, stopped = ask(spec(f"https://127.0.0.1:{port}/v1", "m", max_retry_wait_s=0.01))
