@@ -33,7 +33,16 @@ from arena.items import DatasetSpec, sniff_format
 from arena.jsonl import BadFile
 from arena.models.accelerator import Accelerator, accelerated
 from arena.models.declaration import ModelDeclaration
-from arena.models.spec import HFModel, LocalModel, ModelSpec, OpenAIModel, RecordedModel, ServedModel, VLLMModel
+from arena.models.spec import (
+    HFModel,
+    LMDeployModel,
+    LocalModel,
+    ModelSpec,
+    OpenAIModel,
+    RecordedModel,
+    ServedModel,
+    VLLMModel,
+)
 from arena.nearest import nearest
 
 _OWN_NAMES = ("exact", "accuracy")
@@ -42,6 +51,7 @@ _BACKENDS: dict[str, type[ModelDeclaration]] = {
     "recorded": RecordedModel,
     "hf": HFModel,
     "vllm": VLLMModel,
+    "lmdeploy": LMDeployModel,
     "server": ServedModel,
 }
 
@@ -223,7 +233,7 @@ def _accelerated(
             changed.append(spec)
             continue
         place = f"command line: -a {accelerator}: {key}: {spec.abbr!r}"
-        value, lacking = accelerated(spec)
+        value, lacking = accelerated(spec, accelerator)
         problems += [f"{place}: {one}" for one in lacking]
         other = None if lacking else _validated(value, place, problems)
         changed += [] if other is None else [other]

@@ -19,7 +19,7 @@ from arena.config import JudgingSpec, RatingSpec, RunConfig
 from arena.items import DatasetSpec
 from arena.models.local_spec import RunCfg
 from arena.models.meta_template import MetaTemplate, RoleTemplate
-from arena.models.spec import HFModel, OpenAIModel, RecordedModel, ServedModel, VLLMModel
+from arena.models.spec import HFModel, LMDeployModel, OpenAIModel, RecordedModel, ServedModel, VLLMModel
 from arena.store import FILE_NAME, Store
 from judge.aggregate import verdicts
 from judge.types import Item, Judgment
@@ -114,6 +114,7 @@ def test_the_changelog_begins_with_the_version_of_the_package() -> None:
         ("own-models.md", RecordedModel),
         ("local-models.md", HFModel),
         ("local-models.md", VLLMModel),
+        ("local-models.md", LMDeployModel),
         ("local-models.md", ServedModel),
         ("local-models.md", RunCfg),
         ("local-models.md", MetaTemplate),

@@ -49,6 +49,7 @@ HEAVY_AT_TOP = {
     "torch": "arena/models/hf_engine.py",
     "transformers": "arena/models/hf_engine.py",
     "vllm": "arena/models/vllm_engine.py",
+    "lmdeploy": "arena/models/lmdeploy_engine.py",
     **dict.fromkeys(("openai", "aiohttp", "httpx2", "rich", "pandas", "sqlite_utils", "peft", "huggingface_hub"), ""),
 }
 """Libraries that cost every command its start, and the one place (by how its path begins; "": none) that may import them
@@ -138,7 +139,7 @@ class TestImports:
         names = {name for path in SOURCES for _, name in imports(parsed(path))}
         project = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
         extras = project["optional-dependencies"]
-        wanted = [*project["dependencies"], *extras["hf"], *extras["tokens"], *extras["vllm"]]
+        wanted = [*project["dependencies"], *extras["hf"], *extras["tokens"], *extras["vllm"], *extras["lmdeploy"]]
         declared = {plain(re.split(r"[<>=\[ ]", one)[0]) for one in wanted}
         providers = packages_distributions()
         foreign = names - set(sys.stdlib_module_names) - set(ROOMS)
@@ -155,8 +156,9 @@ class TestImports:
             **dict.fromkeys(("torch", "transformers", "peft"), "arena/models/hf_engine.py"),
             "huggingface_hub": "arena/models/weights.py",
             "vllm": "arena/models/vllm_engine.py",
+            "lmdeploy": "arena/models/lmdeploy_engine.py",
         }
-        backends = {*homes, "accelerate", "vllm", "lmdeploy", "ray", "submitit"}
+        backends = {*homes, "accelerate", "ray", "submitit"}
         used = {(n, p.relative_to(REPO).as_posix()) for p in SOURCES for _, n in imports(parsed(p)) if n in backends}
         assert used == set(homes.items())
 

@@ -67,7 +67,7 @@ from arena.cli.options import WORK_DIR, SeveralValues, told
 @click.option(
     "-a",
     "--accelerator",
-    type=click.Choice(["vllm"]),
+    type=click.Choice(["vllm", "lmdeploy"]),
     help="Run every transformers model of the run by this backend instead, its settings translated.",
 )
 @hf_options
@@ -93,7 +93,7 @@ def command(
     max_requests: int | None,
     prices: Path | None,
     dry_run: bool,
-    accelerator: Literal["vllm"] | None,
+    accelerator: Literal["vllm", "lmdeploy"] | None,
     hf: dict[str, Any],
     debug: bool,
 ) -> None:

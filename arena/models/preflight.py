@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from arena.execution.gpus import Need, visible_gpus
 from arena.execution.local import need_of
 from arena.models.adapters import misfit
 from arena.models.installed import fields_of
+from arena.models.lmdeploy_spec import LMDeployModel
 from arena.models.local_spec import HFModel, LocalModel
 from arena.models.served_spec import ServedModel
 from arena.models.spec import ModelSpec
@@ -21,6 +22,8 @@ from arena.nearest import nearest
 
 def impediment(spec: LocalModel) -> str | None:
     """The reason and the remedy; None where nothing is known to be in the way."""
+    if isinstance(spec, LMDeployModel) and spec.device == "cuda" and not visible_gpus():
+        return f"model {spec.abbr!r}: LMDeploy needs a GPU, and this machine shows none: use backend hf or vllm"
     missing = [name for name in _needed(spec) if find_spec(name) is None]
     if missing:
         return f"model {spec.abbr!r}: not installed: {', '.join(missing)}: pip install 'arena[{spec.backend}]'"
@@ -28,15 +31,16 @@ def impediment(spec: LocalModel) -> str | None:
         need_of(spec).gpus_of(visible_gpus())
     except ValueError as error:
         return f"model {spec.abbr!r}: {error}"
-    if isinstance(spec, VLLMModel) and (unknown := _unknown(spec)):
+    if unknown := _unknown(spec):
         return f"model {spec.abbr!r}: {unknown}"
     if isinstance(spec, HFModel) and (library := _quantiser(spec)) and find_spec(library) is None:
         return f"model {spec.abbr!r}: its quantization_config needs {library}: pip install {library}"
     folder = Path(spec.path)
     if folder.is_dir() and not (folder / "config.json").is_file():
         return f"model {spec.abbr!r}: {folder} holds no config.json: name the folder that save_pretrained wrote"
-    if isinstance(spec, HFModel) and spec.peft_path is not None and folder.is_dir() and Path(spec.peft_path).is_dir():
-        reason = misfit(folder, Path(spec.peft_path))
+    adapter = _adapter(spec)
+    if adapter is not None and folder.is_dir() and Path(adapter).is_dir():
+        reason = misfit(folder, Path(adapter))
         if reason is not None:
             return f"model {spec.abbr!r}: {reason}"
     own = isinstance(spec, HFModel) and spec.meta_template is not None
@@ -64,22 +68,56 @@ def server_impediment(spec: ServedModel) -> str | None:
 
 
 def _needed(spec: LocalModel) -> list[str]:
-    if isinstance(spec, VLLMModel):
-        return ["vllm"]
+    if isinstance(spec, VLLMModel | LMDeployModel):
+        return [spec.backend]
     return ["torch", "transformers"] + (["peft"] if isinstance(spec, HFModel) and spec.peft_path is not None else [])
 
 
-def _unknown(spec: VLLMModel) -> str:
-    """The first setting that the installed vLLM does not know, with the nearest one; "" where it knows all."""
-    for key, given, module, name in (
-        ("model_kwargs", spec.model_kwargs, "engine/arg_utils.py", "EngineArgs"),
-        ("generation_kwargs", spec.generation_kwargs, "sampling_params.py", "SamplingParams"),
-    ):
-        known = fields_of("vllm", module, name) if given else frozenset()
-        for one in given:
-            if known and one not in known:
-                return f"{key}: vLLM's {name} has no setting {one!r}{nearest(one, known)}"
+def _adapter(spec: LocalModel) -> str | None:
+    if isinstance(spec, HFModel):
+        return spec.peft_path
+    return spec.lora_path if isinstance(spec, LMDeployModel) else None
+
+
+def _unknown(spec: LocalModel) -> str:
+    """The first setting that the installed library does not know, with the nearest one; "" where it knows all."""
+    if isinstance(spec, VLLMModel):
+        return _unknown_to(
+            "vllm", "model_kwargs", spec.model_kwargs, "engine/arg_utils.py", "EngineArgs"
+        ) or _unknown_to("vllm", "generation_kwargs", spec.generation_kwargs, "sampling_params.py", "SamplingParams")
+    if isinstance(spec, LMDeployModel):
+        return _unknown_to_lmdeploy(spec)
     return ""
+
+
+def _unknown_to(package: str, key: str, given: Iterable[str], module: str, name: str) -> str:
+    known = fields_of(package, module, name) if given else frozenset()
+    for one in given:
+        if known and one not in known:
+            told = {"vllm": "vLLM", "lmdeploy": "LMDeploy"}[package]
+            return f"{key}: {told}'s {name} has no setting {one!r}{nearest(one, known)}"
+    return ""
+
+
+def _unknown_to_lmdeploy(spec: LMDeployModel) -> str:
+    """Where either engine may be chosen, a setting must be one of both."""
+    classes = {"turbomind": "TurbomindEngineConfig", "pytorch": "PytorchEngineConfig"}
+    if spec.chosen is not None:
+        found = _unknown_to("lmdeploy", "model_kwargs", spec.model_kwargs, "messages.py", classes[spec.chosen])
+    else:
+        known = {engine: fields_of("lmdeploy", "messages.py", name) for engine, name in classes.items()}
+        either = frozenset[str]().union(*known.values())
+        found = ""
+        for one in spec.model_kwargs if all(known.values()) else ():
+            having = [engine for engine, names in known.items() if one in names]
+            if not having:
+                return f"model_kwargs: LMDeploy's engines have no setting {one!r}{nearest(one, either)}"
+            if len(having) == 1:
+                told = f"{one!r} is a setting of {classes[having[0]]} alone, and engine: auto may choose the other"
+                return f"model_kwargs: {told}: write engine: {having[0]}"
+    return found or _unknown_to(
+        "lmdeploy", "generation_kwargs", spec.generation_kwargs, "messages.py", "GenerationConfig"
+    )
 
 
 def _template_key(spec: LocalModel) -> str:

@@ -16,6 +16,7 @@ from arena.declared import Declared
 from arena.jsonl import BadFile, BadLine, parse
 from arena.models.batch_spec import BatchDeclaration
 from arena.models.declaration import ModelDeclaration, plain_json
+from arena.models.lmdeploy_spec import LMDeployModel as LMDeployModel
 from arena.models.local_spec import HFModel as HFModel
 from arena.models.local_spec import LocalModel as LocalModel
 from arena.models.served_spec import ServedModel as ServedModel
@@ -296,6 +297,7 @@ ModelSpec = Annotated[
     | Annotated[RecordedModel, Tag("recorded")]
     | Annotated[HFModel, Tag("hf")]
     | Annotated[VLLMModel, Tag("vllm")]
+    | Annotated[LMDeployModel, Tag("lmdeploy")]
     | Annotated[ServedModel, Tag("server")],
     Discriminator(_backend),
 ]

@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
 from arena.models.batching import Prompt, Room, next_batch
+from arena.models.lmdeploy_spec import LMDeployModel
 from arena.models.local_spec import HFModel, LocalModel
 from arena.models.vllm_spec import VLLMModel
 
@@ -92,8 +93,8 @@ class Streams(Protocol):
     def close(self) -> None: ...
 
 
-_SPECS: dict[str, type[LocalModel]] = {"hf": HFModel, "vllm": VLLMModel}
-_NEEDS = {"hf": "torch and transformers", "vllm": "vllm"}
+_SPECS: dict[str, type[LocalModel]] = {"hf": HFModel, "vllm": VLLMModel, "lmdeploy": LMDeployModel}
+_NEEDS = {"hf": "torch and transformers", "vllm": "vllm", "lmdeploy": "lmdeploy"}
 
 
 def main() -> None:
@@ -132,6 +133,10 @@ def loaded(spec: LocalModel) -> Loaded | Streams:
             from arena.models.vllm_engine import Engine as VLLMEngine
 
             return VLLMEngine(spec)
+        if isinstance(spec, LMDeployModel):
+            from arena.models.lmdeploy_engine import Engine as LMDeployEngine
+
+            return LMDeployEngine(spec)
         assert isinstance(spec, HFModel)
         from arena.models.hf_engine import Engine
 

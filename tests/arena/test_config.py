@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from arena import catalog
 from arena.config import KEYS, ConfigError, Draft, JudgingSpec, RatingSpec, RunConfig, dump, load, resolve
 from arena.items import DatasetSpec
-from arena.models.spec import HFModel, OpenAIModel, RecordedModel, ServedModel, VLLMModel
+from arena.models.spec import HFModel, LMDeployModel, OpenAIModel, RecordedModel, ServedModel, VLLMModel
 
 SECRET = "sk-canary-11aa/22+b="
 
@@ -622,11 +622,14 @@ class TestDump:
         assert RunConfig.model_validate(yaml.safe_load(dump(run))) == run
 
 
-SPECS = (JudgingSpec, RatingSpec, OpenAIModel, RecordedModel, HFModel, VLLMModel, ServedModel, DatasetSpec)
+SPECS = (
+    *(JudgingSpec, RatingSpec, OpenAIModel, RecordedModel, HFModel, VLLMModel, LMDeployModel, ServedModel),
+    DatasetSpec,
+)
 FIELDS = sorted({*KEYS, *(name for spec in SPECS for name in spec.model_fields), "input", "output"})
 WORDS = [
     "openai", "recorded", "heron-1", "magpie", "quickstart_open", "pairwise", "grade", "openai:x", "recorded:y", "x.jsonl",
-    "hf:x/y", "hf", "vllm:x/y", "vllm", "server:x/y", "server", "lmdeploy", "chat",
+    "hf:x/y", "hf", "vllm:x/y", "vllm", "server:x/y", "server", "lmdeploy:x/y", "lmdeploy", "chat",
     "x.yaml", "x.py", "m2n", "\0", "..", "", ".", "/", "exact_zh", "x" * 300, "x" * 5000, "http://h/v1", "$A",
 ]  # fmt: skip
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=8)

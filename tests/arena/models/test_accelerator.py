@@ -1,4 +1,6 @@
-"""What `-a vllm` makes of the settings of a transformers model: a table of what is said again, and of what can't be."""
+"""What `-a vllm` and `-a lmdeploy` make of the settings of a transformers model: a table of what is said again, and of what
+can't be.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +13,18 @@ import pytest
 from pydantic import ValidationError
 
 from arena.config import ConfigError, load
-from arena.models.accelerator import accelerated
-from arena.models.spec import HFModel, VLLMModel
+from arena.models.accelerator import Accelerator, accelerated
+from arena.models.spec import HFModel, LMDeployModel, VLLMModel
 from tests.program import arena
 
 PATH = "org/name"
 
 
-def translated(**values: Any) -> tuple[dict[str, Any], list[str]]:
-    value, problems = accelerated(HFModel.model_validate({"abbr": "m", "path": PATH, **values}))
-    VLLMModel.model_validate(value)
+def translated(backend: Accelerator, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    value, problems = accelerated(HFModel.model_validate({"abbr": "m", "path": PATH, **values}), backend)
+    (VLLMModel if backend == "vllm" else LMDeployModel).model_validate(value)
     assert {name: value.pop(name) for name in ("backend", "abbr", "path")} == {
-        "backend": "vllm", "abbr": "m", "path": PATH,
+        "backend": backend, "abbr": "m", "path": PATH,
     }  # fmt: skip
     return value, problems
 
@@ -59,7 +61,50 @@ BNB = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
     ],
 )  # fmt: skip
 def test_what_is_said_again(given: dict[str, Any], said: dict[str, Any]) -> None:
-    assert translated(**given) == (said, [])
+    assert translated("vllm", given) == (said, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, {}),
+        ({"type": "base", "dtype": "bfloat16", "revision": "v2"}, {"type": "base", "dtype": "bfloat16", "revision": "v2"}),
+        ({"stop_words": ["x"], "seed": 3, "temperature": 0.5}, {"stop": ("x",), "seed": 3, "temperature": 0.5}),
+        ({"max_seq_len": 99, "min_out_len": 2, "retry": 4}, {"max_seq_len": 99, "min_out_len": 2, "retry": 4}),
+        ({"peft_path": "org/adapter"}, {"lora_path": "org/adapter"}),
+        ({"model_kwargs": {"device_map": "auto", "attn_implementation": "sdpa"}}, {}),
+        ({"model_kwargs": {"quantization_config": {"quant_method": "awq"}}}, {}),
+        ({"model_kwargs": {"load_in_4bit": False}}, {}),
+        ({"model_kwargs": {"trust_remote_code": True}}, {"trust_remote_code": True}),
+        ({"tokenizer_kwargs": {"chat_template": "T", "use_fast": True}}, {"chat_template_kwargs": {"chat_template": "T"}}),
+        ({"generation_kwargs": {"do_sample": False, "temperature": 0.6}}, {"temperature": 0.0}),
+        ({"generation_kwargs": {"top_k": 5, "eos_token_id": [7, 8]}},
+         {"generation_kwargs": {"top_k": 5, "stop_token_ids": [7, 8]}}),
+        ({"batch_size": 8}, {"model_kwargs": {"max_batch_size": 8}}),
+        ({"run_cfg": {"num_gpus": 2}}, {"model_kwargs": {"tp": 2}, "run_cfg": {"num_gpus": 2}}),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, {"chat_template_kwargs": {"enable_thinking": False}}),
+    ],
+)  # fmt: skip
+def test_what_is_said_again_to_lmdeploy(given: dict[str, Any], said: dict[str, Any]) -> None:
+    assert translated("lmdeploy", given) == (said, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"dtype": "float32", "tokenizer_path": "org/other"}, ["tokenizer_path", "dtype:"]),
+        ({"model_kwargs": {"load_in_4bit": True}}, ["model_kwargs.quantization_config"]),
+        ({"model_kwargs": {"load_in_8bit": True}}, ["model_kwargs.quantization_config"]),
+        ({"model_kwargs": {"quantization_config": {"quant_method": "fp8"}}}, ["model_kwargs.quantization_config"]),
+        ({"tokenizer_kwargs": {"use_fast": False}}, ["tokenizer_kwargs.use_fast"]),
+        ({"generation_kwargs": {"bad_words_ids": [[1]]}}, ["generation_kwargs.bad_words_ids"]),
+        ({"truncation": "left"}, ["truncation"]),
+    ],
+)
+def test_what_has_no_counterpart_in_lmdeploy(given: dict[str, Any], named: list[str]) -> None:
+    _, problems = translated("lmdeploy", given)
+    assert [problem.partition(" ")[0] for problem in problems] == named
+    assert all("in LMDeploy: " in problem for problem in problems)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +124,13 @@ def test_what_is_said_again(given: dict[str, Any], said: dict[str, Any]) -> None
     ],
 )
 def test_what_has_no_counterpart_is_one_line_each(given: dict[str, Any], named: list[str]) -> None:
-    _, problems = translated(**given)
+    _, problems = translated("vllm", given)
     assert [problem.partition(" ")[0] for problem in problems] == named
     assert all(": " in problem for problem in problems)
 
 
-def test_every_key_of_a_transformers_model_is_said_again_or_told() -> None:
+@pytest.mark.parametrize("backend", ["vllm", "lmdeploy"])
+def test_every_key_of_a_transformers_model_is_said_again_or_told(backend: Accelerator) -> None:
     """A key that a later version adds must not get lost."""
     odd: dict[str, Any] = {
         "batch_size": 3, "generation_kwargs": {"top_k": 3}, "run_cfg": {"num_gpus": 2}, "type": "base", "truncation": "left",
@@ -95,8 +141,8 @@ def test_every_key_of_a_transformers_model_is_said_again_or_told() -> None:
         needed = {"peft_path": "a/b"} if name == "peft_kwargs" else {}
         plain = HFModel.model_validate({"abbr": "m", "path": PATH, **needed})
         spec = first_other(plain, name, (odd.get(name), "float16", "x/y", 7, 0.5, True, {"x": 1}))
-        said, problems = accelerated(spec)
-        assert problems or said != accelerated(plain)[0], name
+        said, problems = accelerated(spec, backend)
+        assert problems or said != accelerated(plain, backend)[0], name
 
 
 def first_other(plain: HFModel, name: str, values: Iterable[Any]) -> HFModel:
@@ -120,6 +166,12 @@ class TestTheFlag:
         )
         assert [spec.backend for spec in (*run.models, *run.judges)] == ["vllm", "openai", "vllm"]
         assert run.models[0].max_out_len == 5
+
+    def test_to_lmdeploy(self) -> None:
+        flags = {"generation_kwargs": {"do_sample": False}, "run_cfg": {"num_gpus": 2}}
+        run = load(None, models=["hf:org/one"], datasets=["quickstart_exact"], hf=flags, accelerator="lmdeploy")
+        assert isinstance(run.models[0], LMDeployModel)
+        assert (run.models[0].temperature, run.models[0].gpus_wanted) == (0.0, 2)
 
     def test_each_problem_names_the_model(self) -> None:
         with pytest.raises(ConfigError) as wrong:
