@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import math
 import queue
 import time
@@ -13,6 +14,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from lmdeploy import ChatTemplateConfig, GenerationConfig, PytorchEngineConfig, TurbomindEngineConfig, pipeline
@@ -63,14 +65,14 @@ class Engine:
 
     def __init__(self, spec: LMDeployModel) -> None:
         self.spec = spec
-        self._pipe = _loaded(spec)
+        self._pipe, folder = _loaded(spec)
         self._engine = self._pipe.async_engine
         self.tokenizer: Any = self._engine.tokenizer.model.model
         if spec.type == "chat" and not _template(self.tokenizer, spec):
             self.close()
             raise LoadFailed("error:template", no_template(spec.abbr, "chat_template_kwargs"))
         self.limit: int = self._engine.session_len
-        declared = self._engine.hf_gen_cfg
+        declared = _declared(folder)
         self._drawing = {name: declared.get(name) for name in ("do_sample", *_DRAWN)}
         self._others = {name: declared[name] for name in ("repetition_penalty",) if declared.get(name) is not None}
         self._scoring = asyncio.Semaphore(_SCORED_AT_ONCE)
@@ -247,7 +249,7 @@ class Engine:
         last = len(asked.ids) - 1
         rows = logits[last - scored : last].float().log_softmax(-1)
         wanted = list(asked.ids[-scored:])
-        tokens = [float(rows[at, token]) for at, token in enumerate(wanted)]
+        tokens: list[float] = rows[list(range(scored)), wanted].tolist()
         if any(math.isnan(token) for token in tokens):
             remedy = "the weights are damaged or overflow in this dtype: try dtype: bfloat16"
             return {
@@ -264,20 +266,33 @@ def _template(tokenizer: Any, spec: LMDeployModel) -> Any:
     return spec.chat_template_kwargs.get("chat_template") or getattr(tokenizer, "chat_template", None)
 
 
-def _loaded(spec: LMDeployModel) -> Any:
-    """LMDeploy's Pipeline. What ends an answer is the model's and the tokenizer's to say: its own templates are not used."""
+def _declared(folder: str) -> Mapping[str, Any]:
+    """How the model's own files say that it draws. LMDeploy's reading would mix in the defaults of a transformers version."""
+    for name in ("generation_config.json", "config.json"):
+        with suppress(OSError):
+            found: Mapping[str, Any] = json.loads(Path(folder, name).read_text("utf-8"))
+            return found
+    return {}
+
+
+def _loaded(spec: LMDeployModel) -> tuple[Any, str]:
+    """LMDeploy's Pipeline, and the folder of the weights.
+
+    What ends an answer is the model's and the tokenizer's to say: LMDeploy's own templates, which add to it, are not used.
+    """
     try:
         folder = _folder(spec, spec.path, spec.revision)
         options: dict[str, Any] = {**spec.model_kwargs, "dtype": spec.dtype, "session_len": spec.max_seq_len}
         if spec.lora_path is not None:
             options["adapters"] = {_ADAPTER: _folder(spec, spec.lora_path, "")}
         kind = TurbomindEngineConfig if _engine_of(spec, folder) == "turbomind" else PytorchEngineConfig
-        return pipeline(
+        pipe = pipeline(
             folder,
             backend_config=kind(**options),
             chat_template_config=ChatTemplateConfig("base"),
             trust_remote_code=spec.trust_remote_code,
         )
+        return pipe, folder
     except LoadFailed:
         raise
     except Exception as error:
@@ -307,6 +322,8 @@ def _load_failed(spec: LMDeployModel, error: Exception) -> LoadFailed:
     remedy = ""
     if "trust_remote_code" in said:
         remedy = "; it brings Python of its own: read it, then set trust_remote_code: true"
+    elif "CUDA enabled" in said or "NVIDIA driver" in said:
+        remedy = "; it needs a GPU, and a torch that was built for it"
     elif "out of memory" in said.lower():
         remedy = "; set max_seq_len or model_kwargs: {cache_max_entry_count: ...} lower, or use more GPUs (tp)"
     return LoadFailed("error:load", f"model {spec.abbr!r}: LMDeploy can't load {spec.path!r}: {said}{remedy}")

@@ -128,6 +128,10 @@ class LMDeployModel(LocalModel):
     def _agrees(self) -> Self:
         if self.lora_path is not None and self.engine == "turbomind":
             raise ValueError("lora_path: TurboMind takes no adapters: write engine: pytorch")
+        if self.run_cfg.num_gpus == 0 and self.device == "cuda":
+            raise ValueError(
+                "run_cfg: num_gpus is 0, and LMDeploy needs a GPU: leave it out, or use backend hf or vllm"
+            )
         for temperature in (self.temperature, self.generation_kwargs.get("temperature")):
             if isinstance(temperature, int | float) and temperature > 2:
                 raise ValueError(f"temperature {temperature:g}: LMDeploy takes none above 2")

@@ -43,6 +43,7 @@ class TestTheDeclaration:
             ({"generation_kwargs": {"max_new_tokens": 5}}, "max_out_len"),
             ({"generation_kwargs": {"bad_words": ["x"]}}, "bad_token_ids"),
             ({"gen_config": {}, "generation_kwargs": {}}, "give one of them"),
+            ({"run_cfg": {"num_gpus": 0}}, "needs a GPU"),
             ({"temperature": 3}, "none above 2"),
             ({"engine": "turbo"}, "turbomind"),
         ],
@@ -344,10 +345,19 @@ class TestInItsPipeline:
         sampling = {**frame(one)["sampling"], "temperature": 0.7, "seed": 3}
         drawn = here.engine._drawn(one.key, sampling, False)
         assert GenerationConfig(**drawn).do_sample
-        assert (drawn["temperature"], drawn["top_p"], drawn["top_k"]) == (0.7, 1.0, here.engine._drawing["top_k"] or 0)
+        assert (drawn["temperature"], drawn["top_p"], drawn["top_k"]) == (0.7, 1.0, 0)
         assert here.engine._drawn(one.key, sampling, False) == drawn
         assert here.engine._drawn(other.key, sampling, False)["random_seed"] != drawn["random_seed"]
         assert here.engine._drawn(one.key, {**sampling, "seed": 4}, False)["random_seed"] != drawn["random_seed"]
+
+    def test_the_models_own_files_say_how_it_draws(self, tmp_path: Path) -> None:
+        from arena.models.lmdeploy_engine import _declared
+
+        assert _declared(str(tmp_path)) == {}
+        (tmp_path / "config.json").write_text('{"do_sample": true, "top_k": 9}')
+        assert _declared(str(tmp_path))["top_k"] == 9
+        (tmp_path / "generation_config.json").write_text('{"do_sample": true, "temperature": 0.6}')
+        assert _declared(str(tmp_path)) == {"do_sample": True, "temperature": 0.6}
 
     def test_likelihoods_are_those_of_the_model(self, here: Any) -> None:
         import torch
@@ -406,6 +416,13 @@ class TestInItsPipeline:
             pytest.skip("TurboMind is here")
         with pytest.raises(LoadFailed, match="set engine: pytorch"):
             Engine(declared(chat, engine="turbomind"))
+
+    def test_what_it_can_not_load_is_told(self, tmp_path: Path) -> None:
+        from arena.models.lmdeploy_engine import Engine
+        from arena.models.worker import LoadFailed
+
+        with pytest.raises(LoadFailed, match="LMDeploy can't load"):
+            Engine(declared(tmp_path, engine="pytorch"))
 
     def test_a_name_that_no_config_has_is_told(self, chat: Path) -> None:
         from arena.models.lmdeploy_engine import Engine
