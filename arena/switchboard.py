@@ -21,6 +21,7 @@ from judge.types import Request, Response
 _POLL_S = 0.2
 _LONG_S = 10.0
 _GRACE_S = 3.0
+_PARTING_S = 1.0
 
 
 class Watcher(Protocol):
@@ -89,6 +90,11 @@ class Switchboard:
             await asyncio.wait(pumps, timeout=grace)
         for pump in pumps:
             pump.cancel()
+        if kind is not None and pumps:
+            # Servers and workers may take long to end. They are on their way out, and end without us.
+            await asyncio.wait(pumps, timeout=_PARTING_S)
+            for pump in pumps:
+                pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
         for waiting in self._open.values():
             if not self._lines[waiting[0].model].free:

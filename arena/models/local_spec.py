@@ -271,6 +271,8 @@ class HFModel(LocalModel):
         kwargs = {name: value for name, value in self.model_kwargs.items() if name not in _PLACEMENT}
         others = [None if path is None else weights_digest(path, "") for path in (self.tokenizer_path, self.peft_path)]
         later: dict[str, Any] = {"truncation": self.truncation} if self.truncation != "none" else {}
+        if self.trust_remote_code:  # other code than the library's own may run the same weights
+            later["trust_remote_code"] = True
         if self.meta_template is not None:
             later["meta_template"] = self.meta_template.model_dump(mode="json")
         return digest(

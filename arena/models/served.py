@@ -29,6 +29,8 @@ from judge.types import Request, Response
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from arena.models.keeper import main; main()"
 _LOOKING_S = 0.25
+_LONGEST_LOOK_S = 1.5
+"""It goes on in a thread when the run is interrupted, which waits for its end."""
 _CLOSING_S = 15.0
 _log = logging.getLogger(__name__)
 
@@ -50,6 +52,9 @@ class _Server:
             with suppress(ProcessLookupError):
                 self.process.kill()
             code = await self.process.wait()
+        except asyncio.CancelledError:
+            self.log.close()  # the keeper ends the server, whoever waits for it
+            raise
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         said = self.said()
@@ -222,7 +227,7 @@ def _free_port() -> int:
 
 def _serves(port: int, name: str) -> bool:
     """Whether a server at the port knows the model: somebody else's would not."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_LONGEST_LOOK_S)
     try:
         connection.request("GET", "/v1/models")
         reply = connection.getresponse()

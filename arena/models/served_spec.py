@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from arena.models.declaration import ModelDeclaration, plain_json
 from arena.models.local_spec import RunCfg, folder_or_name
-from arena.models.weights import weights_digest
+from arena.models.weights import named_files, weights_digest
 from judge.types import digest
 
 _WAY_OF_ANSWERING = 1
@@ -93,15 +93,18 @@ class ServedModel(ModelDeclaration):
 
         Reads every file of a local folder. Raises arena.jsonl.BadFile where the weights can't be told.
         """
+        args = {name: value for name, value in self.args.items() if name not in _PLACEMENT}
+        named = {"files": files} if (files := named_files(args)) else {}
         return digest(
             {
+                **named,
                 "backend": self.backend,
                 "way": _WAY_OF_ANSWERING,
                 "engine": self.engine,
                 "weights": weights_digest(self.path, self.revision),
                 "revision": self.revision,
                 "dtype": self.dtype,
-                "args": {name: value for name, value in self.args.items() if name not in _PLACEMENT},
+                "args": args,
                 "extra_body": self.extra_body,
             }
         )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from arena.models.local_spec import LocalModel, folder_or_name
-from arena.models.weights import weights_digest
+from arena.models.weights import named_files, weights_digest
 from judge.types import digest
 
 # Raised when the same declaration and weights would be answered for otherwise than before.
@@ -20,7 +20,7 @@ PLACEMENT = frozenset(
         *("gpu_memory_utilization", "kv_cache_memory_bytes", "num_gpu_blocks_override", "block_size", "cpu_offload_gb"),
         *("max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "enable_prefix_caching"),
         *("distributed_executor_backend", "disable_custom_all_reduce", "max_parallel_loading_workers"),
-        *("enforce_eager", "compilation_config", "download_dir", "load_format", "disable_log_stats", "max_cpu_loras"),
+        *("enforce_eager", "compilation_config", "download_dir", "disable_log_stats", "max_cpu_loras"),
     }
 )
 """Engine arguments that decide where and how fast the model runs, not what it answers."""
@@ -116,8 +116,13 @@ class VLLMModel(LocalModel):
         Reads every file of a local folder. Raises arena.jsonl.BadFile where the weights can't be told.
         """
         others = [None if path is None else weights_digest(path, "") for path in (self.tokenizer_path, self.lora_path)]
+        kwargs = {name: value for name, value in self.model_kwargs.items() if name not in PLACEMENT}
+        later: dict[str, Any] = {"files": files} if (files := named_files(kwargs)) else {}
+        if self.trust_remote_code:
+            later["trust_remote_code"] = True
         return digest(
             {
+                **later,
                 "backend": self.backend,
                 "way": _WAY_OF_ANSWERING,
                 "type": self.type,
@@ -125,7 +130,7 @@ class VLLMModel(LocalModel):
                 "tokenizer": others[0],
                 "lora": others[1],
                 "revision": self.revision,
-                "model_kwargs": {name: value for name, value in self.model_kwargs.items() if name not in PLACEMENT},
+                "model_kwargs": kwargs,
                 "generation_kwargs": self.generation_kwargs,
                 "chat_template_kwargs": self.chat_template_kwargs,
                 "dtype": self.dtype,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from arena.jsonl import BadFile
 from judge.types import digest
@@ -18,6 +20,8 @@ _IDLE = re.compile(
 )
 # Other states of the same weights, which training leaves there and goes on writing.
 _OTHER_STATES = re.compile(r"checkpoint-\d+")
+_OF_A_MODEL = ("config.json", "tokenizer_config.json", "tokenizer.json", "generation_config.json")
+_LONGEST_PATH = 4096
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -26,6 +30,37 @@ def weights_digest(path: str, revision: str) -> str:
     if os.path.isdir(path):
         return _folder_digest(Path(path))
     return digest(["hub", path, hub_commit(path, revision)])
+
+
+def named_files(settings: Mapping[str, Any]) -> dict[str, str]:
+    """A digest of every file or folder of a model that settings name (a chat template, a tokenizer, a draft model), by its path:
+    what they hold may change while the path stays. Raises BadFile.
+    """
+    return {text: found for text in sorted(set(_texts(settings))) if (found := _content(text))}
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _content(text: str) -> str:
+    """ "" for what is no path, and for folders that are no model's: all of a disk may be allowed for pictures."""
+    path = os.path.expanduser(text)
+    if not ("/" in text or "." in text) or len(text) > _LONGEST_PATH or "\0" in text:
+        return ""
+    if os.path.isfile(path):
+        try:
+            return _file_digest(Path(path))
+        except OSError as error:
+            raise BadFile([f"{path}: can't be read: {error.strerror}"]) from None
+    return _folder_digest(Path(path)) if any(os.path.isfile(os.path.join(path, name)) for name in _OF_A_MODEL) else ""
 
 
 def _folder_digest(folder: Path) -> str:

@@ -16,7 +16,7 @@ from arena.cli.hf_options import typed
 from arena.config import ConfigError, dump, load
 from arena.jsonl import BadFile
 from arena.models.local import LocalBackend
-from arena.models.spec import HFModel
+from arena.models.spec import HFModel, VLLMModel
 from arena.models.weights import hub_commit, weights_digest
 from judge.types import Address, Message, Request, Response
 from tests.program import arena
@@ -97,11 +97,22 @@ class TestFingerprint:
             {"model_kwargs": {"attn_implementation": "eager"}}, {"tokenizer_kwargs": {"use_fast": False}},
             {"generation_kwargs": {"top_p": 0.5}}, {"chat_template_kwargs": {"enable_thinking": False}},
             {"revision": "x"}, {"truncation": "left"}, {"meta_template": {"round": ROUND}},
+            {"trust_remote_code": True},
         ],
         ids=str,
     )  # fmt: skip
     def test_changes_with_what_changes_an_answer(self, folder: Path, change: dict[str, Any]) -> None:
         assert declared(folder, **change).fingerprint() != declared(folder).fingerprint()
+
+    @pytest.mark.parametrize(
+        "change", [{"model_kwargs": {"load_format": "dummy"}}, {"trust_remote_code": True}], ids=str
+    )
+    def test_of_vllm_changes_with_what_is_loaded(self, folder: Path, change: dict[str, Any]) -> None:
+        """A dummy has random weights."""
+        plain = {"abbr": "m", "path": str(folder)}
+        assert (
+            VLLMModel.model_validate({**plain, **change}).fingerprint() != VLLMModel.model_validate(plain).fingerprint()
+        )
 
     @pytest.mark.parametrize(
         "change",

@@ -175,6 +175,35 @@ def test_ends_with_a_run_that_is_killed(program: Path, tmp_path: Path, how: sign
     assert ends(pid)
 
 
+def test_an_interrupted_run_does_not_wait_for_a_server_that_takes_its_time(program: Path, tmp_path: Path) -> None:
+    """One that heeds no SIGTERM and answers nothing: the keeper ends it, after the run if need be."""
+    starts = str(program.parent / "starts")
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"open({starts!r}, 'w').write(str(os.getpid()))\n"
+        "time.sleep(600)\n"
+    )
+    (tmp_path / "items.jsonl").write_text('{"id": "1", "question": "question?"}\n')
+    (tmp_path / "run.yaml").write_text(
+        f"models: [{{backend: server, abbr: tiny, path: {declared(program).path}, python: {program}}}]\n"
+        "datasets: [items.jsonl]\n"
+    )
+    run = start("run", "run.yaml", "-w", "out", cwd=tmp_path)
+    until = time.monotonic() + 60
+    while not started(program) and time.monotonic() < until:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    _, told = run.communicate(timeout=60)
+    assert run.returncode == 130, told
+    assert "Traceback" not in told
+    # A moment for what is under way (3 s) and one for the end (1 s); the keeper's patience alone is 5 s.
+    assert time.monotonic() - begun < 7.5
+    assert ends(*started(program))
+
+
 def test_the_keeper_ends_what_the_command_began(tmp_path: Path) -> None:
     """A server's own processes too, also where the server ends by itself."""
     boot = "import sys; from arena.models.keeper import main; main()"
@@ -245,6 +274,26 @@ class TestTheDeclaration:
         assert declared(program, args={"gpu_memory_utilization": 0.5}, max_num_workers=3).fingerprint() == plain
         assert declared(program, args={"quantization": "fp8"}).fingerprint() != plain
         assert declared(program, engine="lmdeploy").fingerprint() != plain
+
+    def test_what_a_file_among_the_options_holds_is_part_of_the_key(self, program: Path, tmp_path: Path) -> None:
+        template, draft, pictures = tmp_path / "template.jinja", tmp_path / "draft", tmp_path / "pictures"
+        template.write_text("one")
+        draft.mkdir()
+        (draft / "config.json").write_text("{}")
+        pictures.mkdir()
+        args = {
+            "chat_template": str(template),
+            "speculative_config": {"model": str(draft)},
+            "allowed_local_media_path": str(pictures),
+        }
+        before = declared(program, args=args).fingerprint()
+        (pictures / "new.png").write_bytes(b"")
+        assert declared(program, args=args).fingerprint() == before
+        template.write_text("two")
+        between = declared(program, args=args).fingerprint()
+        assert between != before
+        (draft / "config.json").write_text('{"a": 1}')
+        assert declared(program, args=args).fingerprint() not in (before, between)
 
     def test_what_is_missing_is_told_before(self, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
