@@ -72,16 +72,10 @@ class _Process:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)  # an engine's own processes may outlive it
             self.gpus.give_back(self.taken)
-        said = self._said()
+        # What a signal ended had no error to tell of: one further up would be blamed for it.
+        said = last_said(self.errors, errors_first=code >= 0)
         self.errors.close()
         return exit_in_words(code) + (f" ({said})" if said else "")
-
-    def _said(self) -> str:
-        """The last line of its standard error."""
-        self.errors.seek(0, os.SEEK_END)
-        self.errors.seek(max(0, self.errors.tell() - 4096))
-        lines = self.errors.read().decode("utf-8", "replace").split("\n")
-        return shortened(next((line for line in reversed(lines) if line.strip()), ""), 300)
 
 
 class ThisMachine:
@@ -157,6 +151,19 @@ def environment(gpus: tuple[str, ...]) -> dict[str, str]:
     order = {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     return {**os.environ, **order, **quiet, "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+
+
+def last_said(log: IO[bytes], *, errors_first: bool = True) -> str:
+    """The last error in the log of a process that ended, else the log's last line.
+
+    vLLM's processes go on talking after the error that ended them, and the last of their errors only points at it.
+    """
+    size = os.fstat(log.fileno()).st_size
+    text = os.pread(log.fileno(), 65536, max(0, size - 65536)).decode("utf-8", "replace")
+    lines = [line for line in text.split("\n") if line.strip()]
+    errors = [line for line in lines if errors_first and ("Error: " in line or "error: " in line)]
+    causes = [line for line in errors if "See stack trace" not in line and "See root cause" not in line]
+    return shortened((causes or errors or lines or [""])[-1].strip(), 300)
 
 
 def exit_in_words(code: int) -> str:

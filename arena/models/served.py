@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from typing import IO
 
 from arena.execution.gpus import Need
-from arena.execution.local import THIS_MACHINE, environment, exit_in_words
+from arena.execution.local import THIS_MACHINE, environment, exit_in_words, last_said
 from arena.models.endpoint import Endpoints
 from arena.models.openai import OpenAIBackend
-from arena.models.retry import shortened
 from arena.models.seam import ModelStopped
 from arena.models.served_spec import ServedModel
 from arena.models.spec import OpenAIModel
@@ -57,17 +56,9 @@ class _Server:
             raise
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        said = self.said()
+        said = last_said(self.log)
         self.log.close()
         return exit_in_words(code) + (f" ({said})" if said else "")
-
-    def said(self) -> str:
-        """The last error of its log, else its last line."""
-        size = os.fstat(self.log.fileno()).st_size
-        text = os.pread(self.log.fileno(), 65536, max(0, size - 65536)).decode("utf-8", "replace")
-        lines = [line for line in text.split("\n") if line.strip()]
-        errors = [line for line in lines if "Error: " in line or "error: " in line]
-        return shortened((errors or lines or [""])[-1].strip(), 300)
 
 
 class ServedBackend:
@@ -164,7 +155,7 @@ class ServedBackend:
                 self._server = None
                 raise ModelStopped("error:setup", f"model {self._spec.abbr!r}: its server ended with {how}")
             if asyncio.get_running_loop().time() > until:
-                said = self._server.said()
+                said = last_said(self._server.log)
                 raise ModelStopped(
                     "error:setup",
                     f"model {self._spec.abbr!r}: its server did not answer within {self._spec.start_timeout_s:g} s "
