@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from arena.models.local_spec import LocalModel, folder_or_name
-from arena.models.weights import weights_digest
+from arena.models.weights import named_files, weights_digest
 from judge.types import Kind, digest
 
 # Raised when the same declaration and weights would be answered for otherwise than before.
@@ -175,6 +175,7 @@ class LMDeployModel(LocalModel):
 
         Reads every file of a local folder. Raises arena.jsonl.BadFile where the weights can't be told.
         """
+        kwargs = {name: value for name, value in self.model_kwargs.items() if name not in _PLACEMENT}
         return digest(
             {
                 "backend": self.backend,
@@ -184,7 +185,9 @@ class LMDeployModel(LocalModel):
                 "weights": weights_digest(self.path, self.revision),
                 "lora": None if self.lora_path is None else weights_digest(self.lora_path, ""),
                 "revision": self.revision,
-                "model_kwargs": {name: value for name, value in self.model_kwargs.items() if name not in _PLACEMENT},
+                "model_kwargs": kwargs,
+                "files": named_files(kwargs),
+                "trust_remote_code": self.trust_remote_code,
                 "generation_kwargs": self.generation_kwargs,
                 "chat_template_kwargs": self.chat_template_kwargs,
                 "dtype": self.dtype,

@@ -70,8 +70,18 @@ class TestTheDeclaration:
         assert placed.fingerprint() == plain
         others: tuple[dict[str, Any], ...] = (
             {"model_kwargs": {"quant_policy": 8}}, {"engine": "pytorch"}, {"dtype": "float16"}, {"max_seq_len": 9},
+            {"trust_remote_code": True},
         )  # fmt: skip
         assert plain not in {declared(tmp_path, **values).fingerprint() for values in others}
+
+    def test_a_file_that_a_setting_names_is_part_of_the_key(self, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text("{}")
+        other = tmp_path.parent / "modules.py"
+        other.write_text("a")
+        spec = declared(tmp_path, engine="pytorch", model_kwargs={"custom_module_map": {"x": str(other)}})
+        before = spec.fingerprint()
+        other.write_text("bb")
+        assert spec.fingerprint() != before
 
     def test_a_machine_without_a_gpu_is_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
