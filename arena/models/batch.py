@@ -73,6 +73,8 @@ class _Asked:
     request: Request
     size: int
     attempt: int = 1
+    lost: int = 0
+    """Attempts that were done, and may be charged for, whose answer can't be read."""
 
 
 @dataclass(slots=True)
@@ -355,12 +357,13 @@ class BatchBackend:
         for key, asked in wanted.items():
             outcome = results.by_key.get(key) or _missing(state, results)
             if isinstance(outcome, Response):
-                self._events.put_nowait(replace(outcome, attempts=asked.attempt))
+                self._events.put_nowait(replace(outcome, attempts=asked.attempt, lost=asked.lost))
             else:
                 self._settled(asked, outcome)
 
     def _settled(self, asked: _Asked, failure: Failure) -> None:
         """What follows for a request that its batch has not answered: another batch, or a failure."""
+        asked.lost += failure.status == "error:bad_response"
         if failure.then == "retry" and asked.attempt <= self._spec.retry and not self._around.interrupted():
             asked.attempt += 1
             self._collect(asked)
@@ -368,7 +371,8 @@ class BatchBackend:
                 self._hand_in_all()
             return
         message = shortened(failure.message, 500)
-        response = Response(key=asked.request.key, status=failure.status, error=message, attempts=asked.attempt)
+        key, sent, lost = asked.request.key, asked.attempt, asked.lost
+        response = Response(key=key, status=failure.status, error=message, attempts=sent, lost=lost)
         self._events.put_nowait(response)
 
 

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shlex
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 from arena.batch_book import Batch
 from arena.models.batch import State
 from arena.models.batch_file import Results, read_results
 from arena.models.batch_spec import INPUT, OUTPUT
+from arena.models.keeper import BOOT
 from arena.models.retry import shortened
 from arena.models.seam import ModelStopped
 from arena.models.spec import OpenAIModel
 
-_PATIENCE_S = 5.0
+_PATIENCE_S = 1.0
 
 
 class FolderDesk:
@@ -92,8 +95,13 @@ class FolderDesk:
         command = [word.replace(INPUT, str(source)).replace(OUTPUT, str(part)) for word in self._spec.batch_command]
         try:
             with log.open("ab") as out:
+                # The keeper ends it where this process is killed: a run that goes on would start it a second time.
                 process = await asyncio.create_subprocess_exec(
-                    *command, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+                    *(sys.executable, "-c", BOOT, json.dumps(sys.path), *command),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,
                 )
         except OSError as error:
             raise self._stop("error:batch_command", f"{command[0]}: {error.strerror}") from None
@@ -121,13 +129,16 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """Ends a command and all it has started."""
     if process.returncode is not None:
         return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+    assert process.stdin is not None
+    process.stdin.close()  # the keeper asks it to end
+    try:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE_S / 5):
+            async with asyncio.timeout(_PATIENCE_S):
                 await process.wait()
-                return
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 def folder_impediment(spec: OpenAIModel) -> ModelStopped | None:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Sequence
 
 _PARTING_S = 5.0
+BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from arena.models.keeper import main; main()"
+"""What `python -c` runs, with this process's `sys.path` as JSON and the command behind it."""
 
 
 def keep(command: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from typing import IO
 from arena.execution.gpus import Need
 from arena.execution.local import THIS_MACHINE, environment, exit_in_words, last_said
 from arena.models.endpoint import Endpoints
+from arena.models.keeper import BOOT
 from arena.models.openai import OpenAIBackend
 from arena.models.seam import ModelStopped
 from arena.models.served_spec import ServedModel
@@ -26,7 +27,6 @@ from arena.models.spec import OpenAIModel
 from arena.models.weights import hub_commit
 from judge.types import Request, Response
 
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from arena.models.keeper import main; main()"
 _LOOKING_S = 0.25
 _LONGEST_LOOK_S = 1.5
 """It goes on in a thread when the run is interrupted, which waits for its end."""
@@ -168,7 +168,7 @@ class ServedBackend:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-c", _BOOT, json.dumps(sys.path), *command(self._spec, self._port)),
+                *("-c", BOOT, json.dumps(sys.path), *command(self._spec, self._port)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.arena.models.test_served import ends
 from tests.arena.test_resume import rows
 from tests.program import arena, start
 from tests.servers.openai_server import Server, serve
@@ -175,6 +176,24 @@ def test_given_up_it_is_bought_again_and_one_by_one_is_warned_of(tmp_path: Path)
         assert "no batch 'batch_9'" in wrong.stderr
         assert arena("batches", "--forget", "batch_1", "-w", "w", cwd=tmp_path).returncode == 0
         assert "no batch holds anything" in arena("batches", "-w", "w", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_command_ends_with_a_run_that_is_killed(tmp_path: Path, how: signal.Signals) -> None:
+    """The run that goes on starts it again: two would write at once, and share a GPU."""
+    (tmp_path / "items.jsonl").write_text('{"id": "1", "question": "question?"}\n')
+    command = ["sh", "-c", "echo $$ > pid.part; mv pid.part pid; sleep 600; : {input} {output}"]
+    folder = {"batch": True, "batch_quiet_s": 0.1, "batch_folder": "f", "batch_command": command}
+    model = {"abbr": "cand", "model": "cand-a", **folder}
+    (tmp_path / "run.yaml").write_text(json.dumps({"models": [model], "datasets": ["items.jsonl"]}))
+    run = start("run", "run.yaml", "-w", "w", cwd=tmp_path)
+    until = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    pid = int((tmp_path / "pid").read_text())
+    run.send_signal(how)
+    run.communicate(timeout=60)
+    assert ends(pid)
 
 
 def test_limits_hold(tmp_path: Path) -> None:

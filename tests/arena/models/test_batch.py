@@ -155,6 +155,17 @@ def test_a_line_that_may_pass_goes_into_another_batch(store: Store, lines: str) 
         assert server.stats()["batches"] in (2, 3)
 
 
+def test_what_a_server_may_charge_for_is_told(store: Store) -> None:
+    """A budget counts an answer that can't be read; not what failed at the server."""
+    for lines, lost in (("empty_choices", 1), ("error500", 0)):
+        with serve(plan={"batch": {"lines": {lines: 1.0}, "up_to": 1}}) as server:
+            responses, _ = ask(store, declared(server.url))
+        assert {(r.status, r.attempts, r.lost) for r in responses} == {("ok", 2, lost)}
+    with serve(plan={"batch": {"lines": {"missing": 1.0}, "up_to": 1}}) as server:
+        responses, _ = ask(store, declared(server.url))
+        assert {(r.status, r.attempts, r.lost) for r in responses} == {("error:bad_response", 1, 1)}
+
+
 def test_a_line_twice_is_one_answer(store: Store) -> None:
     with serve(plan={"batch": {"lines": {"duplicate": 1.0}}}) as server:
         assert right(ask(store, declared(server.url))[0])
