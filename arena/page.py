@@ -50,6 +50,7 @@ def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence
     """The report's content. `again` is the command that continues the run."""
     replies = list(store.replies(run.run))
     failures = store.failures(run.run)
+    spend, together = _spend(replies, failures, evidence.models)
     table = standings(evidence)
     missing = sum(max(case.questions, 1) for case in evidence.left_out if case.reason in INCOMPLETE)
     unreached = (
@@ -76,7 +77,8 @@ def build_page(store: Store, run: Run, items: Sequence[Item], evidence: Evidence
         scores=tuple(_scores(evidence)),
         judges=tuple(judge_health(evidence)),
         left_out=tuple(_left_out(items, replies, failures, evidence, unreached)),
-        spend=tuple(_spend(replies, failures, evidence.models)),
+        spend=tuple(spend),
+        spend_together=together if len(spend) > 1 else None,
         items=tuple(_items(items, replies, evidence)),
         n_items=len(items),
         provenance=tuple(_provenance(run, evidence)),
@@ -398,7 +400,10 @@ def _scorer(one: Judgment | LeftOutCase) -> tuple[str, str]:
     return ("exact", one.models[0]) if one.kind == "exact" else ("judgments", f"{one.judging} by {one.judge}")
 
 
-def _spend(replies: Sequence[Reply], failures: Sequence[Failed], models: Sequence[str]) -> list[Spend]:
+def _spend(replies: Sequence[Reply], failures: Sequence[Failed], models: Sequence[str]) -> tuple[list[Spend], Spend]:
+    """What each model's replies cost, as candidate and as judge, and all of them together (the known part of it). A response
+    that two models share, because they are one model by two names, was bought once.
+    """
     groups: dict[tuple[str, str], list[Reply]] = defaultdict(list)
     for reply in replies:
         groups[reply.model, "candidate" if reply.address.role == "answer" else "judge"].append(reply)
@@ -407,17 +412,25 @@ def _spend(replies: Sequence[Reply], failures: Sequence[Failed], models: Sequenc
         groups.setdefault(who, [])
     order = {model: at for at, model in enumerate(models)}
     ordered = sorted(groups.items(), key=lambda pair: (pair[0][1], order.get(pair[0][0], len(order)), pair[0][0]))
-    return [_spent(model, role, group, failed[model, role]) for (model, role), group in ordered]
+    bought: set[str] = set()
+    rows = [_spent(model, role, group, failed[model, role], bought) for (model, role), group in ordered]
+    return rows, _spent("", "", replies, len(failures), set(), known_part=True)
 
 
-def _spent(model: str, role: str, group: Sequence[Reply], failures: int) -> Spend:
+def _spent(
+    model: str, role: str, group: Sequence[Reply], failures: int, bought: set[str], *, known_part: bool = False
+) -> Spend:
+    """`bought` are the keys that were counted as bought before; those of this group are added."""
     # A response used in two places was paid for once.
     responses = {reply.response.key: reply.response for reply in group}.values()
+    now = {reply.response.key for reply in group if reply.bought} - bought
+    bought |= now
 
     def total(values: Iterable[float | int | None]) -> Any:
-        """The sum, or None where any part of it is unknown."""
-        known = list(values)
-        return None if not known or None in known else sum(value for value in known if value is not None)
+        """The sum; where a part of it is unknown None, or that of the known part."""
+        told = list(values)
+        known = [value for value in told if value is not None]
+        return sum(known) if known and (known_part or len(known) == len(told)) else None
 
     # Servers without a cache tell nothing of it, often only where it held nothing.
     cached = [response.cached_tokens for response in responses if response.cached_tokens is not None]
@@ -426,7 +439,7 @@ def _spent(model: str, role: str, group: Sequence[Reply], failures: int) -> Spen
         model=model,
         role=role,
         responses=len(group),
-        bought_now=len({reply.response.key for reply in group if reply.bought}),
+        bought_now=len(now),
         failures=failures,
         input_tokens=total(response.input_tokens for response in responses),
         output_tokens=total(response.output_tokens for response in responses),

@@ -217,3 +217,4 @@ class Page:
     provenance: tuple[Facts, ...]
     config: str
     currency: str = ""
+    spend_together: Spend | None = None

@@ -21,6 +21,8 @@ from judge.types import Request, Response
 _BATCH = 16
 _LOOKING_S = 0.25
 _IDLE_S = 0.5
+_MOST_DEATHS = 8
+"""In a row, without one answer: prompts that kill a worker are few, an engine that can't run kills it with each."""
 _log = logging.getLogger(__name__)
 
 _Out = asyncio.Queue[Response | BaseException | None]
@@ -131,7 +133,7 @@ class LocalBackend:
 
     async def _staff(self, out: _Out) -> None:
         """One replica: a worker, and another in its place where it dies, as long as something is asked. Raises ModelStopped."""
-        in_vain = 0
+        in_vain = deaths = 0
         while self._open:
             replica = await self._placed()
             self._replicas.append(replica)
@@ -147,10 +149,10 @@ class LocalBackend:
                 return
             death = f"its worker {replica.worker.name} ended with {how}"
             in_vain = 0 if replica.answered or begun else in_vain + 1
-            if failed is not None or in_vain > self._spec.retry:
-                stop = failed or ModelStopped(
-                    "error:worker", f"model {self._spec.abbr!r}: {death}; nothing was under way"
-                )
+            deaths = 0 if replica.answered else deaths + 1
+            if failed is not None or in_vain > self._spec.retry or deaths >= _MOST_DEATHS:
+                why = f"{deaths} workers in a row gave no answer" if begun else "nothing was under way"
+                stop = failed or ModelStopped("error:worker", f"model {self._spec.abbr!r}: {death}; {why}")
                 if not any(other.ready for other in self._replicas):
                     raise stop
                 self._given_up += 1

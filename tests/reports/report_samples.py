@@ -195,6 +195,7 @@ def full_page() -> Page:
             Spend("wren-mini", "candidate", 556, 556, 4, 214_002, None, None, 0.842),
             Spend(JUDGE, "judge", 1440, 1440, 3, 2_904_113, 488_022, 21.4, 11.8),
         ),
+        spend_together=Spend("", "", 3116, 2556, 7, 3_546_777, 1_262_044, 30.6174, 6.0, 180_224),
         items=items,
         n_items=160,
         provenance=(

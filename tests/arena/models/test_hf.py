@@ -702,6 +702,36 @@ class TestTheProcess:
         assert {response.status for response in run.responses} == {"truncated"}
         assert not alive(killed[0])
 
+    def test_an_engine_that_answers_nothing_is_not_started_for_every_question(self, chat: Path) -> None:
+        """Each worker dies over the first question it begins: the eighth is the last."""
+        spec = declared(chat, batch_size=1, max_out_len=400, min_out_len=400, retry=0)
+        backend, killed, failed = LocalBackend(spec), set[int](), list[Response]()
+
+        async def kill() -> None:
+            while True:
+                await asyncio.sleep(0.01)
+                for replica in backend._replicas:
+                    if replica.begun and replica.worker.pid not in killed:
+                        killed.add(replica.worker.pid)
+                        os.kill(replica.worker.pid, signal.SIGKILL)
+
+        async def asked() -> AsyncIterator[Request]:
+            for request in requests(spec)[:12]:
+                yield request
+
+        async def run() -> None:
+            killer = asyncio.create_task(kill())
+            try:
+                async for response in backend.generate(asked()):
+                    failed.append(response)
+            finally:
+                killer.cancel()
+
+        with pytest.raises(ModelStopped, match="8 workers in a row gave no answer"):
+            asyncio.run(run())
+        assert len(killed) == 8
+        assert {response.status for response in failed} == {"error:worker"}
+
     def test_what_kills_every_worker_fails_with_its_exit_code(self, chat: Path) -> None:
         def kill(backend: LocalBackend, responses: list[Response]) -> None:
             if backend.pids and len(responses) < 9 and not any(r.failed for r in responses):
