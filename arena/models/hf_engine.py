@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import gc
-import hashlib
 import inspect
-import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import torch
@@ -17,25 +16,31 @@ import transformers
 from transformers.image_utils import load_image
 
 from arena.images import ImageGone, url_of
+from arena.models.asking import (
+    DEFAULT_MAX_OUT_LEN,
+    DRAWN,
+    NO_NUMBERS,
+    drawing,
+    encoded,
+    ending_tokens,
+    likelihood,
+    own_seed,
+    prompt_text,
+    templated,
+)
 from arena.models.batching import Prompt, Room, shortened_to
 from arena.models.chat import without_thinking
 from arena.models.local_spec import HFModel
-from arena.models.preflight import no_dialogue, no_template
+from arena.models.preflight import no_template
 from arena.models.scoring import context_and_continuation
 from arena.models.weights import hub_commit
 from arena.models.worker import LoadFailed, OutOfMemory, Refused
 from judge.types import Image
 
-DEFAULT_MAX_OUT_LEN = 1024
 _CPU_ROOM = Room(rows=16, tokens=16_384)
 _GPU_ROOM = Room(rows=256, tokens=16_384, learns=True)
-_DRAWN = ("temperature", "top_p", "top_k", "min_p")
-_NO_NUMBERS = {
-    "status": "error:nan",
-    "error": "the model gave no numbers (NaN): the weights are damaged or overflow in this dtype: try dtype: bfloat16 or float32",
-}
 # What transformers would apply when it draws; drawing is done here, row by row.
-_NEUTRAL = (*_DRAWN, "typical_p", "epsilon_cutoff", "eta_cutoff", "max_new_tokens", "max_length", "min_length", "top_h")
+_NEUTRAL = (*DRAWN, "typical_p", "epsilon_cutoff", "eta_cutoff", "max_new_tokens", "max_length", "min_length", "top_h")
 
 
 class Engine:
@@ -58,7 +63,7 @@ class Engine:
                 "to the model's own",
             )
         declared = self.model.generation_config
-        self.drawing = {name: getattr(declared, name, None) for name in ("do_sample", *_DRAWN)}
+        self.drawing = {name: getattr(declared, name, None) for name in ("do_sample", *DRAWN)}
         self.ends = _ends(declared, self.tokenizer, spec)
         self.pad = _first(spec.pad_token_id, self.tokenizer.pad_token_id, *sorted(self.ends), 0)
         self.generation = _generation(declared, spec, sorted(self.ends), self.pad)
@@ -84,9 +89,10 @@ class Engine:
         ids = tuple(
             self._with_pictures([text], [pictures])["input_ids"][0].tolist()
             if pictures
-            else self._encoded(text, special)
+            else encoded(self.tokenizer, text, special)
         )
         sampling = frame["sampling"]
+        how = drawing(sampling, self.spec.generation_kwargs, self.drawing)
         fewest = max(1, self.spec.min_out_len)
         if not ids:
             raise Refused("error:bad_request", "an empty prompt, to which this model has no beginning", 0)
@@ -101,9 +107,9 @@ class Engine:
             key=frame["key"],
             ids=ids,
             max_new=max_new,
-            group=(*self._drawn(sampling), len(ids) if self.looks_back else None),
+            group=(*astuple(how), len(ids) if self.looks_back else None),
             stop=tuple(sampling["stop"]),
-            seed=_seed(frame["key"], sampling["seed"]),
+            seed=own_seed(frame["key"], sampling["seed"]),
             alone=frame["alone"],
             thinking=special is False and text.rstrip().endswith("<think>"),
             cut="" if whole else left_out,
@@ -157,7 +163,9 @@ class Engine:
 
     def _scoring(self, frame: Mapping[str, Any], text: str, special: bool) -> Prompt:
         """A request for the likelihood of a continuation after the context `text`. Raises Refused."""
-        before, after = context_and_continuation(text, frame["continuation"], lambda one: self._encoded(one, special))
+        before, after = context_and_continuation(
+            text, frame["continuation"], lambda one: encoded(self.tokenizer, one, special)
+        )
         if not before:  # the first token needs something before it
             first = _first(self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.pad)
             before = [first]
@@ -184,10 +192,6 @@ class Engine:
             cut=cut,
         )
 
-    def _encoded(self, text: str, special: bool) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
-        return ids
-
     def _text(self, messages: Sequence[tuple[str, str]], images: Sequence[Sequence[Any]]) -> tuple[str, bool]:
         """The prompt as text, and whether the tokenizer adds its special tokens (a template has written them already)."""
         if self.spec.meta_template is not None:
@@ -195,36 +199,9 @@ class Engine:
                 return self.spec.meta_template.rendered(messages), True
             except ValueError as error:
                 raise Refused("error:template", f"the meta_template refuses these messages: {error}") from None
-        if self.spec.type == "base":
-            if len(messages) > 1:
-                raise Refused("error:template", no_dialogue(self.spec, f"{len(messages)} messages"))
-            return messages[0][1], True
-        turns: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in messages]
-        writer = self.tokenizer
         if self.processor is not None and getattr(self.processor, "chat_template", None):
-            writer = self.processor
-            turns = _in_parts(messages, images)
-        try:
-            text = writer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True, **self.spec.chat_template_kwargs
-            )
-        except Exception as error:  # a template is a program: it raises what it likes
-            raise Refused("error:template", f"the chat template refuses these messages: {error}") from None
-        return text, False
-
-    def _drawn(self, sampling: Mapping[str, Any]) -> tuple[float, float, int, float]:
-        """Temperature (0: the likeliest token), top_p, top_k and min_p: as asked, else as declared, else the model's own."""
-        given = {**self.drawing, **{k: v for k, v in self.spec.generation_kwargs.items() if k in self.drawing}}
-        if self.spec.generation_kwargs.get("do_sample") is None and "temperature" in self.spec.generation_kwargs:
-            given["do_sample"] = True
-        temperature = sampling["temperature"]
-        if temperature is None:
-            chosen = given["temperature"]
-            temperature = (1.0 if chosen is None else chosen) if given["do_sample"] else 0.0
-        if temperature == 0:
-            return (0.0, 1.0, 0, 0.0)
-        top_p = sampling["top_p"] if sampling["top_p"] is not None else given["top_p"]
-        return (float(temperature), float(_first(top_p, 1.0)), int(given["top_k"] or 0), float(given["min_p"] or 0.0))
+            return templated(self.spec, _in_parts(messages, images), self.processor), False
+        return prompt_text(self.spec, messages, self.tokenizer)
 
     def write(self, batch: Sequence[Prompt]) -> list[dict[str, Any]]:
         """The answers to one batch, in its order, as fields of responses. Raises OutOfMemory."""
@@ -313,7 +290,7 @@ class Engine:
     def _fields(self, prompt: Prompt, row: list[int], stopped_at: int | None, broken: bool) -> dict[str, Any]:
         counted = {"key": prompt.key, "input_tokens": len(prompt.ids)}
         if broken:
-            return {**counted, **_NO_NUMBERS}
+            return {**counted, **NO_NUMBERS}
         ended = next((at + 1 for at, token in enumerate(row) if token in self.ends), len(row) + 1)
         length = min(ended, prompt.max_new, len(row) if stopped_at is None else stopped_at)
         ids = row[:length]
@@ -368,12 +345,8 @@ def _in_parts(messages: Sequence[tuple[str, str]], images: Sequence[Sequence[Any
 
 
 def _likelihood(prompt: Prompt, tokens: list[float], greedy: bool) -> dict[str, Any]:
-    counted = {"key": prompt.key, "input_tokens": len(prompt.ids), "output_tokens": 0}
-    if not all(map(math.isfinite, tokens)):
-        return {**counted, **_NO_NUMBERS}
-    status = "cut" if prompt.cut else "ok"
-    found = {"sum": math.fsum(tokens), "tokens": tokens, "greedy": greedy}
-    return {**counted, "status": status, "error": prompt.cut, "logprobs": found}
+    fields = {"key": prompt.key, "input_tokens": len(prompt.ids), **likelihood(tokens, greedy=greedy)}
+    return {**fields, "status": "cut", "error": prompt.cut} if prompt.cut and fields["status"] == "ok" else fields
 
 
 def stop_in(ids: Sequence[int], stops: Sequence[str], min_new: int, decoded: Any) -> int | None:
@@ -491,10 +464,6 @@ def nucleus(scores: Any, top_p: float, top_k: int, min_p: float) -> Any:
     return probabilities
 
 
-def _seed(key: str, seed: int | None) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed or 0}:{key}".encode()).digest()[:7], "big")
-
-
 def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
@@ -578,8 +547,7 @@ def _ends(declared: Any, tokenizer: Any, spec: HFModel) -> frozenset[int]:
     """The tokens that end an answer: the model's, the tokenizer's and the declaration's; a stop word that is a special token is
     one, for it never appears in the text.
     """
-    special = set(tokenizer.all_special_tokens)
-    found = {tokenizer.convert_tokens_to_ids(word) for word in spec.stop if word in special}
+    found = set(ending_tokens(tokenizer, spec.stop).values())
     template = None if spec.meta_template is None else spec.meta_template.eos_token_id
     for one in (declared.eos_token_id, tokenizer.eos_token_id, spec.generation_kwargs.get("eos_token_id"), template):
         found |= set() if one is None else set(one) if isinstance(one, list | tuple) else {int(one)}
@@ -593,7 +561,7 @@ def _generation(declared: Any, spec: HFModel, ends: list[int], pad: int) -> Any:
         if hasattr(config, name):
             setattr(config, name, None)
     for name, value in spec.generation_kwargs.items():
-        if name not in ("do_sample", "eos_token_id", *_DRAWN):
+        if name not in ("do_sample", "eos_token_id", *DRAWN):
             setattr(config, name, value)
     config.do_sample = False
     config.num_beams = 1

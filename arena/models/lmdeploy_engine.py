@@ -5,15 +5,13 @@ file that imports lmdeploy; only workers import it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import math
 import queue
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,15 +20,25 @@ from lmdeploy.archs import autoget_backend
 from lmdeploy.serve.core.exceptions import ErrorCode, RequestError
 from lmdeploy.utils import get_model
 
+from arena.models.asking import (
+    DEFAULT_MAX_OUT_LEN,
+    DRAWN,
+    Drawing,
+    drawing,
+    encoded,
+    ending_tokens,
+    fitting,
+    likelihood,
+    own_seed,
+    prompt_text,
+)
 from arena.models.chat import without_thinking
 from arena.models.lmdeploy_spec import LMDeployModel
-from arena.models.preflight import no_dialogue, no_template
+from arena.models.preflight import no_template
 from arena.models.scoring import context_and_continuation
 from arena.models.weights import hub_commit
 from arena.models.worker import LoadFailed, Refused
 
-DEFAULT_MAX_OUT_LEN = 1024
-_DRAWN = ("temperature", "top_p", "top_k", "min_p")
 _ADAPTER = "adapter"
 _MOMENT_S = 0.02
 # The logits of one prompt are as many numbers as it has tokens, times the vocabulary: some GB for a few long ones.
@@ -73,7 +81,7 @@ class Engine:
             raise LoadFailed("error:template", no_template(spec.abbr, "chat_template_kwargs"))
         self.limit: int = self._engine.session_len
         declared = _declared(folder)
-        self._drawing = {name: declared.get(name) for name in ("do_sample", *_DRAWN)}
+        self._drawing = {name: declared.get(name) for name in ("do_sample", *DRAWN)}
         self._others = {name: declared[name] for name in ("repetition_penalty",) if declared.get(name) is not None}
         self._scoring = asyncio.Semaphore(_SCORED_AT_ONCE)
         self._finished: queue.SimpleQueue[Future[dict[str, Any]]] = queue.SimpleQueue()
@@ -90,7 +98,7 @@ class Engine:
         """Takes on a request. Raises Refused; nothing is ever cut off."""
         if frame.get("images"):
             raise Refused("error:images", "images are not put to LMDeploy in this process: use backend hf, or a server")
-        text, special = self._text(frame["messages"])
+        text, special = prompt_text(self.spec, frame["messages"], self.tokenizer)
         prepare = self._scored if frame.get("kind") == "loglikelihood" else self._written
         work = prepare(frame, text, special)
         self._open += 1
@@ -106,40 +114,18 @@ class Engine:
         self._open -= len(done)
         return [one.result() for one in done]
 
-    def _text(self, messages: Sequence[tuple[str, str]]) -> tuple[str, bool]:
-        """The prompt as text, and whether the tokenizer adds its special tokens (a template has written them already)."""
-        if self.spec.type == "base":
-            if len(messages) > 1:
-                raise Refused("error:template", no_dialogue(self.spec, f"{len(messages)} messages"))
-            return messages[0][1], True
-        turns = [{"role": role, "content": content} for role, content in messages]
-        try:
-            text = self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True, **self.spec.chat_template_kwargs
-            )
-        except Exception as error:  # a template is a program: it raises what it likes
-            raise Refused("error:template", f"the chat template refuses these messages: {error}") from None
-        return text, False
-
-    def _encoded(self, text: str, special: bool) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
-        return ids
-
     def _written(self, frame: Mapping[str, Any], text: str, special: bool) -> Coroutine[Any, Any, dict[str, Any]]:
         sampling = frame["sampling"]
-        ids = self._encoded(text, special)
+        ids = encoded(self.tokenizer, text, special)
         fewest = max(1, self.spec.min_out_len)
         if not ids:
             raise Refused("error:bad_request", "an empty prompt, to which this model has no beginning", 0)
-        if len(ids) + fewest > self.limit:
-            message = f"the prompt has {len(ids)} tokens; with an answer of {fewest} or more, {self.limit} fit"
-            raise Refused("overflow", message, len(ids))
+        fitting(len(ids), fewest, self.limit)
         settings = {**self._others, **self.spec.generation_kwargs}
         settings |= self._drawn(frame["key"], sampling, settings.get("repetition_penalty") not in (None, 1.0))
         # LMDeploy knows stop words of one token alone, and ends at any token that has one in it: words are looked for here.
-        special_words = set(self.tokenizer.all_special_tokens)
-        ends = [self.tokenizer.convert_tokens_to_ids(word) for word in sampling["stop"] if word in special_words]
-        settings["stop_token_ids"] = [*(settings.get("stop_token_ids") or []), *ends] or None
+        ends = ending_tokens(self.tokenizer, sampling["stop"])
+        settings["stop_token_ids"] = [*(settings.get("stop_token_ids") or []), *ends.values()] or None
         try:
             config = GenerationConfig(
                 **settings,
@@ -150,30 +136,17 @@ class Engine:
             raise Refused("error:bad_request", f"LMDeploy refuses the sampling: {error}", len(ids)) from None
         thinking = not special and text.rstrip().endswith("<think>")
         asked = _Asked(frame["key"], ids, time.monotonic())
-        return self._writing(asked, config, [word for word in sampling["stop"] if word not in special_words], thinking)
+        return self._writing(asked, config, [word for word in sampling["stop"] if word not in ends], thinking)
 
     def _drawn(self, key: str, sampling: Mapping[str, Any], penalised: bool) -> dict[str, Any]:
         """Temperature (0: the likeliest token), top_p, top_k and min_p: as asked, else as declared, else the model's own."""
-        given = {**self._drawing, **{k: v for k, v in self.spec.generation_kwargs.items() if k in _DRAWN}}
-        temperature = sampling["temperature"]
-        if temperature is None:
-            drawn = given["do_sample"] or "temperature" in self.spec.generation_kwargs
-            temperature = (1.0 if given["temperature"] is None else given["temperature"]) if drawn else 0.0
-        # A request's own random numbers: its neighbours in the batch do not matter.
-        seed = int.from_bytes(hashlib.sha256(f"{sampling['seed'] or 0}:{key}".encode()).digest()[:7], "big")
-        if temperature == 0:
+        how = drawing(sampling, self.spec.generation_kwargs, self._drawing)
+        seed = own_seed(key, sampling["seed"])
+        if not how.temperature:
             # Where it does not draw, LMDeploy forgets the penalty: drawn from the one likeliest token, it holds.
-            likeliest = {"temperature": 1.0, "top_p": 1.0, "top_k": 1, "min_p": 0.0}
-            return {**likeliest, "do_sample": penalised, "random_seed": seed}
-        top_p = sampling["top_p"] if sampling["top_p"] is not None else given["top_p"]
-        return {
-            "do_sample": True,
-            "temperature": temperature,
-            "top_p": 1.0 if top_p is None else top_p,
-            "top_k": given["top_k"] or 0,
-            "min_p": given["min_p"] or 0.0,
-            "random_seed": seed,
-        }
+            how = Drawing(temperature=1.0, top_k=1)
+            return {**asdict(how), "do_sample": penalised, "random_seed": seed}
+        return {**asdict(how), "do_sample": True, "random_seed": seed}
 
     async def _writing(
         self, asked: _Asked, config: GenerationConfig, stop: Sequence[str], thinking: bool
@@ -227,7 +200,9 @@ class Engine:
         if "loglikelihood" not in self.spec.kinds:
             remedy = "leave out enable_prefix_caching and lora_path, or use backend hf or vllm"
             raise Refused("error:bad_request", f"LMDeploy scores no texts with these settings: {remedy}")
-        before, after = context_and_continuation(text, frame["continuation"], lambda one: self._encoded(one, special))
+        before, after = context_and_continuation(
+            text, frame["continuation"], lambda one: encoded(self.tokenizer, one, special)
+        )
         if not before:  # the first token needs something before it
             first = self.tokenizer.bos_token_id
             before = [self.tokenizer.eos_token_id if first is None else first]
@@ -250,16 +225,8 @@ class Engine:
         rows = logits[last - scored : last].float().log_softmax(-1)
         wanted = list(asked.ids[-scored:])
         tokens: list[float] = rows[list(range(scored)), wanted].tolist()
-        if any(math.isnan(token) for token in tokens):
-            remedy = "the weights are damaged or overflow in this dtype: try dtype: bfloat16"
-            return {
-                **asked.counted(),
-                "status": "error:nan",
-                "error": f"the model gave no numbers (NaN): {remedy}",
-            }
         greedy = rows.argmax(-1).tolist() == wanted
-        found = {"sum": sum(tokens), "tokens": tokens, "greedy": greedy}
-        return {**asked.counted(), "status": "ok", "logprobs": found, "output_tokens": 0}
+        return {**asked.counted(), **likelihood(tokens, greedy=greedy)}
 
 
 def _template(tokenizer: Any, spec: LMDeployModel) -> Any:

@@ -4,14 +4,12 @@ imports vllm; only workers import it.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +28,24 @@ from vllm.lora.request import LoRARequest  # noqa: E402
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams  # noqa: E402
 from vllm.v1.engine.llm_engine import LLMEngine  # noqa: E402
 
+from arena.models.asking import (  # noqa: E402
+    DEFAULT_MAX_OUT_LEN,
+    DRAWN,
+    drawing,
+    encoded,
+    ending_tokens,
+    fitting,
+    likelihood,
+    own_seed,
+    prompt_text,
+)
 from arena.models.chat import without_thinking  # noqa: E402
-from arena.models.preflight import no_dialogue, no_template  # noqa: E402
+from arena.models.preflight import no_template  # noqa: E402
 from arena.models.scoring import context_and_continuation  # noqa: E402
 from arena.models.vllm_spec import VLLMModel  # noqa: E402
 from arena.models.weights import hub_commit  # noqa: E402
 from arena.models.worker import LoadFailed, Refused  # noqa: E402
 
-DEFAULT_MAX_OUT_LEN = 1024
-_DRAWN = ("temperature", "top_p", "top_k", "min_p")
 _CAUSE = re.compile(r"\b(\w+(?:Error|Exception): .*)")
 _END_OF_LOG = 200_000
 _PARTING_S = 2.0
@@ -68,7 +75,7 @@ class Engine:
         config = self._engine.vllm_config.model_config
         self.limit: int = config.max_model_len
         declared = config.try_get_generation_config()
-        self._drawing = {name: declared.get(name) for name in ("do_sample", *_DRAWN)}
+        self._drawing = {name: declared.get(name) for name in ("do_sample", *DRAWN)}
         self._others = {name: declared[name] for name in ("repetition_penalty",) if declared.get(name) is not None}
         self._lora = None if spec.lora_path is None else LoRARequest("adapter", 1, _folder(spec.lora_path))
         self._under_way: dict[str, _UnderWay] = {}
@@ -84,7 +91,7 @@ class Engine:
         """Takes on a request. Raises Refused; nothing is ever cut off."""
         if frame.get("images"):
             raise Refused("error:images", "images are not put to vLLM in this process: use backend hf, or a server")
-        text, special = self._text(frame["messages"])
+        text, special = prompt_text(self.spec, frame["messages"], self.tokenizer)
         if frame.get("kind") == "loglikelihood":
             one, params = self._scored(frame, text, special)
         else:
@@ -103,36 +110,17 @@ class Engine:
             raise RuntimeError(_cause() or f"{type(error).__name__}: {error}") from None
         return [self._fields(self._under_way.pop(out.request_id), out) for out in finished]
 
-    def _text(self, messages: Sequence[tuple[str, str]]) -> tuple[str, bool]:
-        """The prompt as text, and whether the tokenizer adds its special tokens (a template has written them already)."""
-        if self.spec.type == "base":
-            if len(messages) > 1:
-                raise Refused("error:template", no_dialogue(self.spec, f"{len(messages)} messages"))
-            return messages[0][1], True
-        turns = [{"role": role, "content": content} for role, content in messages]
-        try:
-            text = self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True, **self.spec.chat_template_kwargs
-            )
-        except Exception as error:  # a template is a program: it raises what it likes
-            raise Refused("error:template", f"the chat template refuses these messages: {error}") from None
-        return text, False
-
-    def _encoded(self, text: str, special: bool) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
-        return ids
-
     def _written(self, frame: Mapping[str, Any], text: str, special: bool) -> tuple[_UnderWay, Any]:
         sampling = frame["sampling"]
-        ids = self._encoded(text, special)
+        ids = encoded(self.tokenizer, text, special)
         fewest = max(1, self.spec.min_out_len)
         if not ids:
             raise Refused("error:bad_request", "an empty prompt, to which this model has no beginning", 0)
-        if len(ids) + fewest > self.limit:
-            message = f"the prompt has {len(ids)} tokens; with an answer of {fewest} or more, {self.limit} fit"
-            raise Refused("overflow", message, len(ids))
+        fitting(len(ids), fewest, self.limit)
         most = min(max(fewest, sampling["max_tokens"] or DEFAULT_MAX_OUT_LEN), self.limit - len(ids))
         settings = {**self._others, **self.spec.generation_kwargs, **self._drawn(frame["key"], sampling)}
+        ends = ending_tokens(self.tokenizer, sampling["stop"])
+        settings["stop_token_ids"] = [*(settings.get("stop_token_ids") or []), *ends.values()]
         if isinstance(settings.get("structured_outputs"), dict):
             settings["structured_outputs"] = StructuredOutputsParams(**settings["structured_outputs"])
         try:
@@ -150,25 +138,13 @@ class Engine:
 
     def _drawn(self, key: str, sampling: Mapping[str, Any]) -> dict[str, Any]:
         """Temperature (0: the likeliest token), top_p, top_k and min_p: as asked, else as declared, else the model's own."""
-        given = {**self._drawing, **{k: v for k, v in self.spec.generation_kwargs.items() if k in _DRAWN}}
-        temperature = sampling["temperature"]
-        if temperature is None:
-            drawn = given["do_sample"] or "temperature" in self.spec.generation_kwargs
-            temperature = (1.0 if given["temperature"] is None else given["temperature"]) if drawn else 0.0
-        if temperature == 0:
-            return {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
-        top_p = sampling["top_p"] if sampling["top_p"] is not None else given["top_p"]
-        return {
-            "temperature": temperature,
-            "top_p": 1.0 if top_p is None else top_p,
-            "top_k": given["top_k"] or 0,
-            "min_p": given["min_p"] or 0.0,
-            # A request's own random numbers: its neighbours in the batch do not matter.
-            "seed": int.from_bytes(hashlib.sha256(f"{sampling['seed'] or 0}:{key}".encode()).digest()[:7], "big"),
-        }
+        how = drawing(sampling, self.spec.generation_kwargs, self._drawing)
+        return {**asdict(how), **({"seed": own_seed(key, sampling["seed"])} if how.temperature else {})}
 
     def _scored(self, frame: Mapping[str, Any], text: str, special: bool) -> tuple[_UnderWay, Any]:
-        before, after = context_and_continuation(text, frame["continuation"], lambda one: self._encoded(one, special))
+        before, after = context_and_continuation(
+            text, frame["continuation"], lambda one: encoded(self.tokenizer, one, special)
+        )
         if not before:  # the first token needs something before it
             first = self.tokenizer.bos_token_id
             before = [self.tokenizer.eos_token_id if first is None else first]
@@ -223,16 +199,7 @@ def _likelihood(one: _UnderWay, prompt_logprobs: Any) -> dict[str, Any]:
     """A row of the scores holds the prompt's own token and how many tokens are at least as likely."""
     places = range(len(one.ids) - one.scored, len(one.ids))
     found = [prompt_logprobs[at][one.ids[at]] for at in places]
-    tokens = [float(entry.logprob) for entry in found]
-    if any(math.isnan(token) for token in tokens):
-        remedy = "the weights are damaged or overflow in this dtype: try dtype: bfloat16 or float32"
-        return {"status": "error:nan", "error": f"the model gave no numbers (NaN): {remedy}"}
-    greedy = all(entry.rank == 1 for entry in found)
-    return {
-        "status": "ok",
-        "logprobs": {"sum": sum(tokens), "tokens": tokens, "greedy": greedy},
-        "output_tokens": 0,
-    }
+    return likelihood([float(entry.logprob) for entry in found], greedy=all(entry.rank == 1 for entry in found))
 
 
 def _template(tokenizer: Any, spec: VLLMModel) -> Any:

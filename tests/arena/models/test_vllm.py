@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from arena.models.local import LocalBackend
+from arena.models.local import LocalBackend, frame_of
 from arena.models.seam import ModelStopped
 from arena.models.spec import VLLMModel
 from judge.types import Address, Message, Request, Response
@@ -164,6 +164,13 @@ class TestWriting:
         fields = answered(engine, frame(request, stop=[stop]))[request.key]
         assert fields["text"] == full.partition(stop)[0]
         assert fields["finish_reason"] == "stop"
+
+    def test_a_special_token_is_a_stop_word_too(self, engine: Any) -> None:
+        """It never appears in the text."""
+        spec = declared(Path(engine.spec.path), stop=["<|user|>"])
+        asked = requests(spec)[:1]
+        _, params = engine._written(frame_of(asked[0]), "question", True)
+        assert params.stop_token_ids == [engine.tokenizer.convert_tokens_to_ids("<|user|>")]
 
     def test_too_long_a_prompt_is_an_overflow_and_the_others_go_on(self, engine: Any) -> None:
         from arena.models.worker import Refused
