@@ -193,7 +193,7 @@ class TestWriting:
         from transformers import LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
         from transformers.generation.logits_process import MinPLogitsWarper
 
-        from arena.models.hf_engine import nucleus
+        from arena.models.hf_steps import nucleus
 
         scores = torch.randn(50, 200, generator=torch.Generator().manual_seed(0)) * 3
         for top_p, top_k, min_p in ((1.0, 0, 0.0), (0.8, 0, 0.0), (1.0, 7, 0.0), (0.6, 20, 0.0), (1.0, 0, 0.2)):
@@ -208,12 +208,12 @@ class TestWriting:
         import torch
 
         from arena.models.batching import Prompt
-        from arena.models.hf_engine import _Draw
+        from arena.models.hf_steps import Draw
 
         rows = 4000
         batch = [Prompt(key=str(n), ids=(0,), max_new=1, group=(), seed=n) for n in range(rows)]
         scores = torch.tensor([[0.5, 0.3, 0.2, 0.0]]).log().repeat(rows, 1)
-        drawn = _Draw(batch, 1, 1, 1.0, 1.0, 0, 0.0, "cpu")(torch.zeros(rows, 1), scores).argmax(dim=-1)
+        drawn = Draw(batch, 1, 1, 1.0, 1.0, 0, 0.0, "cpu")(torch.zeros(rows, 1), scores).argmax(dim=-1)
         counts = Counter(drawn.tolist())
         assert counts[3] == 0
         assert [counts[n] / rows for n in range(3)] == pytest.approx([0.5, 0.3, 0.2], abs=0.03)  # 4 standard errors
