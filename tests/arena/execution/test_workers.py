@@ -225,7 +225,7 @@ class TestFromTheCommandLine:
         )
         assert done.returncode == 0, done.stderr
         assert "40/40 responses" in done.stderr
-        assert "0 failed" in done.stderr.split("\n")[-2]
+        assert ", 0 failed" in done.stderr
 
     def test_more_gpus_than_there_are_ends_it_before_anything_is_written(self, tmp_path: Path) -> None:
         make_model(tmp_path / "one")
@@ -254,13 +254,16 @@ class TestFromTheCommandLine:
         flags = ("--hf-path", "one", "--datasets", "quickstart_exact", "--limit", "4", *self.FLAGS, "--debug")
         process = start("run", *flags, cwd=tmp_path)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        workers = 0
+        workers: set[str] = set()
         while process.poll() is None:
-            workers += bool(children.read_text().strip()) if children.exists() else 0
+            with suppress(
+                FileNotFoundError, ProcessLookupError
+            ):  # libraries ask programs of the system what machine this is
+                workers |= {pid for pid in children.read_text().split() if b"models.worker" in cmdline(pid)}
             time.sleep(0.02)
         _, said = process.communicate()
         assert process.returncode == 0, said
-        assert workers == 0
+        assert workers == set()
 
     def test_debug_shows_where_the_engine_broke(self, tmp_path: Path) -> None:
         make_model(tmp_path / "one")
@@ -273,6 +276,10 @@ class TestFromTheCommandLine:
         assert debugged.returncode == 1
         assert "hf_engine.py" in debugged.stderr
         assert "bad_words_ids" in debugged.stderr
+
+
+def cmdline(pid: str) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def stored(path: Path) -> int:
