@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from arena.models.local_spec import LocalModel, folder_or_name
-from arena.models.weights import named_files, weights_digest
+from arena.models.local_spec import LoraModel, digest_of, nothing_of, with_own_keys
+from arena.models.weights import named_files
 from judge.types import Kind, digest
 
 # Raised when the same declaration and weights would be answered for otherwise than before.
@@ -53,7 +53,7 @@ _ELSEWHERE = {
 }
 
 
-class LMDeployModel(LocalModel):
+class LMDeployModel(LoraModel):
     """A model that LMDeploy runs, by TurboMind or by PyTorch, in a process of its own on this machine."""
 
     backend: Literal["lmdeploy"] = "lmdeploy"
@@ -74,23 +74,12 @@ class LMDeployModel(LocalModel):
                 if ours in values:
                     raise ValueError(f"{ours!r} and {theirs!r} are two words for one thing: give one of them")
                 values[ours] = values.pop(theirs)
-        if isinstance(values.get("model_kwargs"), dict):
-            values["model_kwargs"] = dict(values["model_kwargs"])
-            for theirs, ours in (("session_len", "max_seq_len"), ("dtype", "dtype")):
-                if theirs not in values["model_kwargs"]:
-                    continue
-                given = values["model_kwargs"].pop(theirs)
-                if values.get(ours, given) != given:
-                    raise ValueError(f"{theirs} is given twice: write {ours}, and leave {theirs} out of model_kwargs")
-                values[ours] = given
-        return values
+        return with_own_keys(values, {"session_len": "max_seq_len", "dtype": "dtype"})
 
     @field_validator("model_kwargs")
     @classmethod
     def _said_elsewhere(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for name in values:
-            if name in _KEYS_OF_THEIR_OWN:
-                raise ValueError(f"{name!r} has no place here: {_KEYS_OF_THEIR_OWN[name]}")
+        nothing_of(values, _KEYS_OF_THEIR_OWN)
         for name in (*_PARALLEL, "max_batch_size"):
             size = values.get(name)
             if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
@@ -100,9 +89,7 @@ class LMDeployModel(LocalModel):
     @field_validator("generation_kwargs")
     @classmethod
     def _one_answer(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for name in values:
-            if name in _ELSEWHERE:
-                raise ValueError(f"{name!r} has no place here: {_ELSEWHERE[name]}")
+        nothing_of(values, _ELSEWHERE)
         return values
 
     @field_validator("dtype")
@@ -118,11 +105,6 @@ class LMDeployModel(LocalModel):
         if path is not None:
             raise ValueError("LMDeploy reads the tokenizer beside the weights: put it there, and leave this out")
         return path
-
-    @field_validator("lora_path")
-    @classmethod
-    def _adapter(cls, path: str | None) -> str | None:
-        return None if path is None else folder_or_name(path)
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -175,23 +157,14 @@ class LMDeployModel(LocalModel):
 
         Reads every file of a local folder. Raises arena.jsonl.BadFile where the weights can't be told.
         """
-        kwargs = {name: value for name, value in self.model_kwargs.items() if name not in _PLACEMENT}
+        settings = self.settings(_PLACEMENT)
         return digest(
             {
-                "backend": self.backend,
+                **settings,
                 "way": _WAY_OF_ANSWERING,
                 "engine": self.engine,
-                "type": self.type,
-                "weights": weights_digest(self.path, self.revision),
-                "lora": None if self.lora_path is None else weights_digest(self.lora_path, ""),
-                "revision": self.revision,
-                "model_kwargs": kwargs,
-                "files": named_files(kwargs),
+                "lora": digest_of(self.lora_path),
+                "files": named_files(settings["model_kwargs"]),
                 "trust_remote_code": self.trust_remote_code,
-                "generation_kwargs": self.generation_kwargs,
-                "chat_template_kwargs": self.chat_template_kwargs,
-                "dtype": self.dtype,
-                "max_seq_len": self.max_seq_len,
-                "min_out_len": self.min_out_len,
             }
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -128,6 +129,63 @@ class LocalModel(ModelDeclaration):
     def takes_system(self) -> bool:
         return self.takes_dialogue
 
+    def settings(self, placement: frozenset[str]) -> dict[str, Any]:
+        """The part of a fingerprint that every engine has: all but the model's own settings named in `placement`, which decide
+        where it runs and not what it answers. Raises arena.jsonl.BadFile where the weights can't be told.
+        """
+        return {
+            "backend": self.backend,
+            "type": self.type,
+            "weights": weights_digest(self.path, self.revision),
+            "revision": self.revision,
+            "model_kwargs": {name: value for name, value in self.model_kwargs.items() if name not in placement},
+            "generation_kwargs": self.generation_kwargs,
+            "chat_template_kwargs": self.chat_template_kwargs,
+            "dtype": self.dtype,
+            "max_seq_len": self.max_seq_len,
+            "min_out_len": self.min_out_len,
+        }
+
+
+class LoraModel(LocalModel):
+    """A model of an engine that takes adapters beside the weights."""
+
+    lora_path: str | None = Field(default=None, description="an adapter")
+
+    @field_validator("lora_path")
+    @classmethod
+    def _adapter(cls, path: str | None) -> str | None:
+        return None if path is None else folder_or_name(path)
+
+
+def digest_of(path: str | None) -> str | None:
+    """Of the files of a tokenizer or an adapter; None without one."""
+    return None if path is None else weights_digest(path, "")
+
+
+def with_own_keys(values: dict[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
+    """`values` of a declaration with what stands in `model_kwargs` under an engine's word (`keys`: theirs to ours) where it
+    belongs. Raises ValueError for one that is given twice.
+    """
+    if not isinstance(values.get("model_kwargs"), dict):
+        return values
+    values = {**values, "model_kwargs": dict(values["model_kwargs"])}
+    for theirs, ours in keys.items():
+        if theirs not in values["model_kwargs"]:
+            continue
+        given = values["model_kwargs"].pop(theirs)
+        if values.get(ours, given) != given:
+            raise ValueError(f"{theirs} is given twice: write {ours}, and leave {theirs} out of model_kwargs")
+        values[ours] = given
+    return values
+
+
+def nothing_of(values: Mapping[str, Any], elsewhere: Mapping[str, str]) -> None:
+    """Raises ValueError, with the remedy, for a setting that has no place among `values`."""
+    for name in values:
+        if name in elsewhere:
+            raise ValueError(f"{name!r} has no place here: {elsewhere[name]}")
+
 
 def folder_or_name(path: str) -> str:
     """A folder as an absolute path, a name as it stands; what can only be a folder must be one. Raises ValueError."""
@@ -195,9 +253,8 @@ class HFModel(LocalModel):
     @field_validator("generation_kwargs")
     @classmethod
     def _one_answer(cls, values: dict[str, Any]) -> dict[str, Any]:
+        nothing_of(values, _ELSEWHERE)
         for name in values:
-            if name in _ELSEWHERE:
-                raise ValueError(f"{name!r} has no place here: {_ELSEWHERE[name]}")
             if name not in _GENERATION:
                 raise ValueError(f"unknown setting {name!r}{nearest(name, sorted(_GENERATION))}")
         if not isinstance(values.get("do_sample", False), bool):
@@ -268,8 +325,6 @@ class HFModel(LocalModel):
 
         Reads every file of a local folder. Raises arena.jsonl.BadFile where the weights can't be told.
         """
-        kwargs = {name: value for name, value in self.model_kwargs.items() if name not in _PLACEMENT}
-        others = [None if path is None else weights_digest(path, "") for path in (self.tokenizer_path, self.peft_path)]
         later: dict[str, Any] = {"truncation": self.truncation} if self.truncation != "none" else {}
         if self.trust_remote_code:  # other code than the library's own may run the same weights
             later["trust_remote_code"] = True
@@ -277,22 +332,13 @@ class HFModel(LocalModel):
             later["meta_template"] = self.meta_template.model_dump(mode="json")
         return digest(
             {
+                **self.settings(_PLACEMENT),
                 **later,
-                "backend": self.backend,
                 "way": _WAY_OF_ANSWERING,
-                "type": self.type,
-                "weights": weights_digest(self.path, self.revision),
-                "tokenizer": others[0],
-                "peft": others[1],
-                "revision": self.revision,
-                "model_kwargs": kwargs,
+                "tokenizer": digest_of(self.tokenizer_path),
+                "peft": digest_of(self.peft_path),
                 "tokenizer_kwargs": self.tokenizer_kwargs,
                 "peft_kwargs": self.peft_kwargs,
-                "generation_kwargs": self.generation_kwargs,
-                "chat_template_kwargs": self.chat_template_kwargs,
-                "dtype": self.dtype,
-                "max_seq_len": self.max_seq_len,
-                "min_out_len": self.min_out_len,
                 "pad_token_id": self.pad_token_id,
             }
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import prod
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
-from arena.models.local_spec import LocalModel, folder_or_name
-from arena.models.weights import named_files, weights_digest
+from arena.models.local_spec import LoraModel, digest_of, nothing_of, with_own_keys
+from arena.models.weights import named_files
 from judge.types import digest
 
 # Raised when the same declaration and weights would be answered for otherwise than before.
@@ -52,27 +52,18 @@ _ELSEWHERE = {
 }
 
 
-class VLLMModel(LocalModel):
+class VLLMModel(LoraModel):
     """A model that vLLM runs in a process of its own on this machine."""
 
     backend: Literal["vllm"] = "vllm"
-    lora_path: str | None = Field(default=None, description="an adapter")
 
     @model_validator(mode="before")
     @classmethod
     def _own_keys(cls, values: Any) -> Any:
         """`max_model_len` and `dtype` among the engine's arguments are `max_seq_len` and `dtype`."""
-        if not isinstance(values, dict) or not isinstance(values.get("model_kwargs"), dict):
+        if not isinstance(values, dict):
             return values
-        values = {**values, "model_kwargs": dict(values["model_kwargs"])}
-        for theirs, ours in (("max_model_len", "max_seq_len"), ("dtype", "dtype")):
-            if theirs not in values["model_kwargs"]:
-                continue
-            given = values["model_kwargs"].pop(theirs)
-            if values.get(ours, given) != given:
-                raise ValueError(f"{theirs} is given twice: write {ours}, and leave {theirs} out of model_kwargs")
-            values[ours] = given
-        return values
+        return with_own_keys(values, {"max_model_len": "max_seq_len", "dtype": "dtype"})
 
     @field_validator("model_kwargs")
     @classmethod
@@ -89,15 +80,8 @@ class VLLMModel(LocalModel):
     @field_validator("generation_kwargs")
     @classmethod
     def _one_answer(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for name in values:
-            if name in _ELSEWHERE:
-                raise ValueError(f"{name!r} has no place here: {_ELSEWHERE[name]}")
+        nothing_of(values, _ELSEWHERE)
         return values
-
-    @field_validator("lora_path")
-    @classmethod
-    def _adapter(cls, path: str | None) -> str | None:
-        return None if path is None else folder_or_name(path)
 
     @property
     def at_once(self) -> int:
@@ -115,26 +99,16 @@ class VLLMModel(LocalModel):
 
         Reads every file of a local folder. Raises arena.jsonl.BadFile where the weights can't be told.
         """
-        others = [None if path is None else weights_digest(path, "") for path in (self.tokenizer_path, self.lora_path)]
-        kwargs = {name: value for name, value in self.model_kwargs.items() if name not in PLACEMENT}
-        later: dict[str, Any] = {"files": files} if (files := named_files(kwargs)) else {}
+        settings = self.settings(PLACEMENT)
+        later: dict[str, Any] = {"files": files} if (files := named_files(settings["model_kwargs"])) else {}
         if self.trust_remote_code:
             later["trust_remote_code"] = True
         return digest(
             {
+                **settings,
                 **later,
-                "backend": self.backend,
                 "way": _WAY_OF_ANSWERING,
-                "type": self.type,
-                "weights": weights_digest(self.path, self.revision),
-                "tokenizer": others[0],
-                "lora": others[1],
-                "revision": self.revision,
-                "model_kwargs": kwargs,
-                "generation_kwargs": self.generation_kwargs,
-                "chat_template_kwargs": self.chat_template_kwargs,
-                "dtype": self.dtype,
-                "max_seq_len": self.max_seq_len,
-                "min_out_len": self.min_out_len,
+                "tokenizer": digest_of(self.tokenizer_path),
+                "lora": digest_of(self.lora_path),
             }
         )
